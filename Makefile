@@ -1,0 +1,81 @@
+# One entry for people and CI. `sudo make demo` and `sudo make test` install what they need on Debian 12.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+ROOT := $(CURDIR)
+# Node 26 from npm comes first, whatever the machine has.
+export PATH := $(ROOT)/node_modules/.bin:$(PATH)
+ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
+NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
+CLANG := clang-19
+
+.PHONY: setup build proto bpf addon check format test test-unit test-native test-system demo bench fuzz cleanup clean
+
+# ---- set-up -----------------------------------------------------------------------------------------------------
+setup: build/stamp/apt build/stamp/npm
+
+build/stamp/apt: scripts/setup-debian.sh
+	scripts/setup-debian.sh
+	@mkdir -p $(@D) && touch $@
+
+build/stamp/npm: package.json package-lock.json build/stamp/apt
+	npm install --no-save --no-audit --no-fund --loglevel=error
+	@mkdir -p $(@D) && touch $@
+
+# ---- build ------------------------------------------------------------------------------------------------------
+build: setup proto bpf addon
+
+PROTOS := $(wildcard proto/*.proto)
+proto: build/stamp/proto
+build/stamp/proto: $(PROTOS) build/stamp/npm
+	@mkdir -p proto/gen
+	protoc -I proto --plugin=node_modules/.bin/protoc-gen-es --es_out=proto/gen \
+	  --es_opt=target=ts,import_extension=ts,erasable_syntax=true $(PROTOS)
+	@touch $@
+
+BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+BPF_SKELETONS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(BPF_SOURCES))
+bpf: $(BPF_SKELETONS)
+
+MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
+build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) $(wildcard bpf/include/*.h) build/stamp/apt
+	@mkdir -p $(@D)
+	$(CLANG) -O2 -g -mcpu=v3 -target bpf -Wall -Wextra -Werror -Ibpf -Ibpf/include -I/usr/include/$(MULTIARCH) -c $< -o $@
+
+build/bpf/%.skel.h: build/bpf/%.bpf.o
+	/usr/sbin/bpftool gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+NATIVE_SOURCES := $(shell find native/src -name '*.cc' -o -name '*.h' -o -name '*.c' 2>/dev/null)
+addon: build/Release/weft.node
+build/Release/weft.node: binding.gyp $(NATIVE_SOURCES) $(wildcard bpf/include/*.h) $(BPF_SKELETONS) build/stamp/npm
+	node-gyp --nodedir=$(NODE_DIR) configure --silent
+	$(MAKE) --no-print-directory -C build BUILDTYPE=Release -j2
+	@touch $@
+
+# ---- checks and tests -------------------------------------------------------------------------------------------
+check: proto
+	tsc
+	biome ci .
+	node scripts/gen-reasons.ts --check
+	clang-format-19 --dry-run --Werror $(NATIVE_SOURCES)
+	shellcheck $(wildcard scripts/*.sh) .ci/run
+
+format:
+	biome check --write .
+	clang-format-19 -i $(NATIVE_SOURCES)
+
+test: build check test-native test-unit test-system
+
+test-native: setup bpf
+	$(MAKE) --no-print-directory -C native test
+
+test-unit: proto
+	vitest run --project unit
+
+test-system: build
+	vitest run --project system
+
+clean:
+	rm -rf build proto/gen

@@ -1,0 +1,274 @@
+/**
+ * The typed face of the C++ addon: everything that TypeScript may ask of the engine and of the BPF plane.
+ *
+ * TypeScript decides (routes, identities, policies), the engine moves bytes. Nothing here is called per packet or
+ * per byte. Addresses are canonical strings as `lib/src/address.ts` makes them (IPv4 dotted, IPv6 compressed, never
+ * v4-mapped). Every function that can fail throws an Error whose `code` is a POSIX name or a reason of ours.
+ */
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import type { Reason } from "#lib/reasons.ts";
+
+/** `ip` with `port`, both canonical. */
+export interface SocketAddress {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** A number of the agent's own for an enrolled pod, never reused while the process lives. */
+export type PodId = number;
+
+export interface PodConfig {
+  readonly id: PodId;
+  /** Kubernetes pod UID; only used in logs and dumps. */
+  readonly uid: string;
+  /** Path that `setns(2)` accepts, for example `/proc/123/ns/net`. Opened once, during the call. */
+  readonly netnsPath: string;
+  /** The pod's own addresses. */
+  readonly addresses: readonly string[];
+  /** SPIFFE id whose certificate this pod presents; must be set by `set-identity` before tunnels can open. */
+  readonly identity: string;
+  /** `baggage` header sent on each CONNECT from this pod and in each 200 answer for it. */
+  readonly baggage: string;
+}
+
+/** One endpoint of a route. */
+export interface RouteEndpoint {
+  /** Echoed in connection records, so that TypeScript finds the workload again. */
+  readonly key: number;
+  /** Relative weight, at least 1. The pick is random by weight, per connection. */
+  readonly weight: number;
+  /** Where to dial: the application itself, or port 15008 of the peer's agent. */
+  readonly dial: SocketAddress;
+  /** Absent: plaintext TCP to `dial`. */
+  readonly tunnel?: {
+    /** CONNECT `:authority`. */
+    readonly authority: string;
+    /** SPIFFE ids of which the server certificate must carry one. Never empty. */
+    readonly identities: readonly string[];
+  };
+}
+
+/** What an outbound connection of one pod to one original destination does. */
+export type Route =
+  | { readonly kind: "passthrough" }
+  | { readonly kind: "refuse"; readonly reason: Reason }
+  | {
+      readonly kind: "endpoints";
+      readonly endpoints: readonly RouteEndpoint[];
+      /** `host=` of the `forwarded` header, when a service was addressed. */
+      readonly serviceHost?: string;
+    };
+
+export interface StringMatch {
+  readonly kind: "exact" | "prefix" | "suffix" | "presence";
+  readonly value: string;
+}
+export interface Cidr {
+  readonly ip: string;
+  readonly length: number;
+}
+export interface ServiceAccountMatch {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+/** Field kinds are AND'ed, values of a kind OR'ed, `not*` means that none may match. Empty list: no condition. */
+export interface PolicyMatch {
+  readonly namespaces: readonly StringMatch[];
+  readonly notNamespaces: readonly StringMatch[];
+  readonly principals: readonly StringMatch[];
+  readonly notPrincipals: readonly StringMatch[];
+  readonly sourceIps: readonly Cidr[];
+  readonly notSourceIps: readonly Cidr[];
+  readonly destinationIps: readonly Cidr[];
+  readonly notDestinationIps: readonly Cidr[];
+  readonly destinationPorts: readonly number[];
+  readonly notDestinationPorts: readonly number[];
+  readonly serviceAccounts: readonly ServiceAccountMatch[];
+  readonly notServiceAccounts: readonly ServiceAccountMatch[];
+}
+/** rules OR'ed, clauses of a rule AND'ed, matches of a clause OR'ed (`facts`: evaluation as in ambient's L4 RBAC). */
+export interface Policy {
+  readonly action: "allow" | "deny";
+  readonly dryRun: boolean;
+  readonly rules: readonly (readonly (readonly PolicyMatch[])[])[];
+}
+
+/** Table changes. One `apply` call is one atomic batch: every loop sees all of it or none of it. */
+export type Command =
+  | { readonly op: "set-route"; readonly pod: PodId; readonly destination: SocketAddress; readonly route: Route }
+  | { readonly op: "remove-route"; readonly pod: PodId; readonly destination: SocketAddress }
+  /** PEM texts. `chain`: leaf first, no root. `roots`: the anchors that this identity's peers are checked against. */
+  | {
+      readonly op: "set-identity";
+      readonly identity: string;
+      readonly chain: string;
+      readonly key: string;
+      readonly roots: string;
+    }
+  | { readonly op: "remove-identity"; readonly identity: string }
+  /** `name` is `namespace/name` of the Authorization. */
+  | { readonly op: "set-policy"; readonly name: string; readonly policy: Policy }
+  | { readonly op: "remove-policy"; readonly name: string }
+  /** All policies in force for the pod (global, namespace, selected), by name. Unknown names refuse connections. */
+  | { readonly op: "set-pod-policies"; readonly pod: PodId; readonly policies: readonly string[] }
+  | { readonly op: "set-pod-baggage"; readonly pod: PodId; readonly baggage: string }
+  /** `host:port` of CONNECT authorities by name that this pod answers, to the application's port. */
+  | { readonly op: "set-pod-hosts"; readonly pod: PodId; readonly hosts: Readonly<Record<string, number>> };
+
+export type Path = "outbound" | "inbound-hbone" | "inbound-plaintext";
+
+/** One connection, as it stands (live) or ended (in an event). Byte counts: request direction is client to server. */
+export interface ConnectionRecord {
+  readonly id: number;
+  readonly pod: PodId;
+  readonly path: Path;
+  /** Peer that opened the connection to us (the application outbound, the remote pod inbound). */
+  readonly source: SocketAddress;
+  /** Outbound: what the application asked for. Inbound: the application's address and port. */
+  readonly destination: SocketAddress;
+  /** Where we dialled, once we did. */
+  readonly upstream?: SocketAddress;
+  /** CONNECT authority, on tunnelled connections. */
+  readonly authority?: string;
+  /** Verified SPIFFE id of the other end of the tunnel; absent on plaintext. */
+  readonly peerIdentity?: string;
+  /** `RouteEndpoint.key` of the chosen endpoint (outbound). */
+  readonly endpointKey?: number;
+  /** `baggage` and `forwarded` header values that the peer sent (inbound HBONE). Unverified. */
+  readonly baggage?: string;
+  readonly forwarded?: string;
+  /** 32 hex digits. */
+  readonly traceId: string;
+  /** Unix time in ms with fraction. */
+  readonly openedAtMs: number;
+  readonly durationMs: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  /** False while the connection is being established and for connections that failed before it was. */
+  readonly established: boolean;
+  /** `none` for an orderly end. */
+  readonly reason: Reason;
+  /** Free text for people: errno or TLS alert text, peer status. */
+  readonly detail?: string;
+  /** The policy that decided, `namespace/name`, on a denial by a DENY policy; empty when no ALLOW matched. */
+  readonly policy?: string;
+}
+
+export type EngineEvent =
+  /** No route for this pod and destination; answer with `set-route`. Asked once until answered or 5 s have passed. */
+  | { readonly type: "route-miss"; readonly pod: PodId; readonly destination: SocketAddress }
+  /** A connection waits for this identity's certificate (at most 5 s). */
+  | { readonly type: "identity-miss"; readonly identity: string }
+  | { readonly type: "closed"; readonly record: ConnectionRecord }
+  /** A dry-run policy matched (deny) or nothing allowed (allow) - logged, not enforced. */
+  | {
+      readonly type: "dry-run";
+      readonly pod: PodId;
+      readonly policy: string;
+      readonly source: SocketAddress;
+      readonly peerIdentity?: string;
+    }
+  /** Events lost since the last batch because JavaScript did not keep up. */
+  | { readonly type: "events-lost"; readonly count: number };
+
+/** Defaults are ambient's (windows, pool sizes, timeouts); names as in the environment variables that set them. */
+export interface EngineOptions {
+  /** Event loops; default: cores, at most 4. */
+  readonly loops?: number;
+  readonly maxStreamsPerConnection?: number;
+  readonly poolUnusedReleaseMs?: number;
+  readonly streamWindowBytes?: number;
+  readonly connectionWindowBytes?: number;
+  readonly frameBytes?: number;
+  readonly keepalive?: {
+    readonly enabled: boolean;
+    readonly timeSec: number;
+    readonly intervalSec: number;
+    readonly retries: number;
+  };
+  readonly ipv6?: boolean;
+  /** Called on the JS thread with batches, never re-entrantly from another call. */
+  readonly onEvents: (events: readonly EngineEvent[]) => void;
+}
+
+export interface EngineStats {
+  /** Counters by `reason` label since start. */
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly openConnections: number;
+  readonly openTunnels: number;
+  /** Bytes that the engine holds in its own buffers now. */
+  readonly bufferedBytes: number;
+}
+
+/** The C++ engine. `bpf`: where original destinations come from and where dialled sockets are announced. */
+export interface Engine {
+  /**
+   * Opens 15001, 15006 and 15008 in the pod's network namespace. Throws, with nothing left open, when a port is
+   * taken or the namespace is gone.
+   */
+  addPod(config: PodConfig): void;
+  /** Ends everything of the pod at once, without GOAWAY: its namespace is normally gone. */
+  removePod(id: PodId): void;
+  /** Opens 15053 on loopback in the pod's namespace (udp and tcp, `::1` when lo has it) and hands over the fds. */
+  openDnsSockets(id: PodId): { readonly udp: readonly number[]; readonly tcp: readonly number[] };
+  apply(commands: readonly Command[]): void;
+  connections(): ConnectionRecord[];
+  stats(): EngineStats;
+  /** Stops accepting, sends GOAWAY, resolves when nothing is left or at the deadline after closing the rest. */
+  drain(deadlineMs: number): Promise<void>;
+  /** Joins the loops. The engine is unusable afterwards. */
+  close(): void;
+}
+
+export interface BpfOptions {
+  /** Folder under a bpffs, for example `/sys/fs/bpf/weft`; versioned by the ABI below it. */
+  readonly pinDir: string;
+  /** cgroup v2 folder that holds all pods of the node. */
+  readonly podsCgroup: string;
+  /** cgroup v2 folder of this process: its sockets are never captured. */
+  readonly agentCgroup: string;
+  /** cgroup v2 folder of the kubelet; its connections to pods are probes. Absent: no probe exemption, logged. */
+  readonly kubeletCgroup?: string;
+}
+
+export interface CapturedPod {
+  readonly id: PodId;
+  readonly netnsPath: string;
+  readonly addresses: readonly string[];
+  /** Steer DNS (udp and tcp port 53) to 15053. */
+  readonly dns: boolean;
+}
+
+/** Pinned links and maps. Everything survives the process; `load` adopts what is there. */
+export interface BpfPlane {
+  /** Starts steering this pod. Idempotent for the same namespace. Returns its netns cookie. */
+  capture(pod: CapturedPod): bigint;
+  /** Stops steering; connections that are open go on untouched. */
+  release(cookie: bigint): void;
+  /** Netns cookies that pinned maps hold from an earlier process. */
+  captured(): bigint[];
+  /** Per-reason counters of the BPF programs, by label. */
+  counters(): Record<string, number>;
+  close(): void;
+}
+
+/** Netns cookie of a namespace path, for telling whether a pinned pod is still the same one. */
+export interface Addon {
+  readonly createEngine: (options: EngineOptions, bpf: BpfPlane | null) => Engine;
+  /** Throws an Error naming the kernel feature and the oldest kernel that has it when something is missing. */
+  readonly loadBpf: (options: BpfOptions) => BpfPlane;
+  /** Removes every link, map and program under `pinDir`; true when there was something. */
+  readonly cleanupBpf: (pinDir: string) => boolean;
+  readonly netnsCookie: (netnsPath: string) => bigint;
+}
+
+/** Loads the addon built by `make build`. Throws with the build command in its message when it is missing. */
+export function loadAddon(): Addon {
+  const path = fileURLToPath(new URL("../../build/Release/weft.node", import.meta.url));
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (cause) {
+    throw new Error(`cannot load the native addon ${path}; run "make build"`, { cause });
+  }
+}

@@ -1,0 +1,23 @@
+{
+  "targets": [
+    {
+      "target_name": "weft",
+      "sources": [
+        "<!@(find native/src -name '*.cc' ! -name '*_test.cc')"
+      ],
+      "include_dirs": [
+        "<!(node -p \"require('node-addon-api').include_dir\")",
+        "native/src",
+        "bpf/include",
+        "build/bpf"
+      ],
+      # NAPI_DISABLE_CPP_EXCEPTIONS: errors are values (docs/adr); a failing call returns data and binding/ throws.
+      "defines": [ "NAPI_DISABLE_CPP_EXCEPTIONS", "NAPI_VERSION=9", "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS" ],
+      "cflags": [ "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-O2", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2" ],
+      "cflags_cc": [ "-std=gnu++20", "-fno-exceptions", "-fno-rtti" ],
+      "cflags_cc!": [ "-std=gnu++17", "-std=gnu++20" ],
+      "libraries": [ "-lbpf", "-lelf", "-lz" ],
+      "ldflags": [ "-Wl,-z,relro,-z,now" ]
+    }
+  ]
+}

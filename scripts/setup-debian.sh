@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs what building, testing and the demo need on Debian 12. Does nothing when all of it is there.
+set -euo pipefail
+
+packages=(
+  # build
+  build-essential python3 clang-19 clang-format-19 llvm-19 libclang-rt-19-dev bpftool libbpf-dev libelf-dev zlib1g-dev
+  libssl-dev libnghttp2-dev libgtest-dev cmake ninja-build protobuf-compiler shellcheck
+  # playground
+  iproute2 nftables util-linux procps ca-certificates
+  # peers and load in the tests
+  iperf3 wrk nghttp2-client python3-venv curl
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+command -v npm >/dev/null || missing+=(npm)
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "missing packages: ${missing[*]}; run as root (sudo make setup) to install them" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}"
