@@ -1,0 +1,4 @@
+import { detailsHandler } from "./src/details.ts";
+import { run } from "./src/run.ts";
+
+await run("details", detailsHandler);

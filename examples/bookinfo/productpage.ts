@@ -1,0 +1,4 @@
+import { productpageHandler } from "./src/productpage.ts";
+import { run } from "./src/run.ts";
+
+await run("productpage", productpageHandler);
