@@ -1,0 +1,25 @@
+/* The load peer of the benchmarks: a server that costs next to nothing and clients that wrk and iperf3 are not. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stddef.h>
+
+/* Size of the big answer: several TLS records and HTTP/2 frames. */
+enum { kBigBody = 64 * 1024, kSmallBody = 64, kPingBytes = 64 };
+
+/* Serves HTTP on `http_port` (`/` small, `/64k` big, keep-alive unless asked to close) and an echo on `echo_port`.
+ * Returns only on failure. */
+int Serve(int http_port, int echo_port);
+
+/* Round trips of 64 bytes over one connection for `seconds`; prints one JSON line. */
+int PingPong(const char* host, int port, int seconds);
+
+/* Opens `count` connections, proves each by an echoed byte, prints "ready" and holds them until stdin ends. */
+int HoldIdle(const char* host, int port, int count);
+
+/* A blocking TCP connection with TCP_NODELAY, -1 after a message on stderr. */
+int Connect(const char* host, int port);
+
+/* All `n` bytes or -1; an end of stream is an error. */
+int WriteAll(int fd, const char* data, size_t n);
+int ReadAll(int fd, char* into, size_t n);

@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { AIMS, figure } from "./aims.ts";
+import { busySeconds } from "./cpu-time.ts";
+import { LOADS, type Load, parseIperf, parseWrk } from "./loads.ts";
+import { table, tunnelFigures } from "./report.ts";
+import { compare } from "./rounds.ts";
+import { median } from "./stats.ts";
+
+describe("median", () => {
+  it("takes the middle, or the mean of the two middle values", () => {
+    expect(median([3, 1, 2])).toBe(2);
+    expect(median([4, 1, 2, 3])).toBe(2.5);
+    expect(() => median([])).toThrow("no values");
+  });
+});
+
+describe("busySeconds", () => {
+  it("counts user, nice, system, irq and softirq, not idle, iowait or steal", () => {
+    expect(busySeconds("cpu  100 200 300 9999 9999 400 500 9999\ncpu0 1 1 1 1 1 1 1\n")).toBe(15);
+  });
+});
+
+describe("loads", () => {
+  it("reads iperf3's receiver and names its error", () => {
+    const output = JSON.stringify({ end: { sum_received: { bytes: 5e9, bits_per_second: 8e9 } } });
+    expect(parseIperf(output)).toEqual({ value: 8, work: 5e9 });
+    expect(() => parseIperf('{"error":"unable to connect"}')).toThrow("iperf3: unable to connect");
+  });
+
+  it("reads wrk and refuses a run with errors", () => {
+    const good = "  52000 requests in 2.01s, 9 MB read\nRequests/sec:  26000.50\n";
+    expect(parseWrk(good)).toEqual({ value: 26000.5, work: 52000 });
+    expect(() => parseWrk(`  Socket errors: connect 0, read 5\n${good}`)).toThrow("read 5");
+    expect(() => parseWrk(`  Non-2xx or 3xx responses: 4\n${good}`)).toThrow("Non-2xx");
+  });
+
+  it("every load has a figure with an aim", () => {
+    for (const load of LOADS) expect(AIMS).toHaveProperty([`tunnel.${load.name}`]);
+  });
+});
+
+describe("compare", () => {
+  it("alternates the sides, turning the order over each round, and takes medians", async () => {
+    const order: string[] = [];
+    const load: Load = {
+      name: "requests",
+      unit: "requests/s",
+      run: async (_client, ip) => {
+        order.push(ip);
+        return { value: ip === "plain" ? 100 : 40 + order.length, work: 10 };
+      },
+    };
+    const side = (serverIp: string) => ({ client: async () => "", serverIp });
+    const result = await compare(load, side("plain"), side("mesh"), 3, 1);
+    expect(order).toEqual(["plain", "mesh", "mesh", "plain", "plain", "mesh"]);
+    expect(result.mesh.value).toBe(43);
+  });
+});
+
+describe("report", () => {
+  const comparison = {
+    load: "throughput",
+    unit: "Gbit/s",
+    plain: { value: 20, cpuPerWork: 0.5e-9 },
+    mesh: { value: 9, cpuPerWork: 2e-9 },
+  } as const;
+
+  it("figures are ratios with aim and verdict", () => {
+    expect(tunnelFigures([comparison])).toEqual({
+      "tunnel.throughput": { value: 0.45, unit: "ratio to no mesh", aim: 0.4, met: true },
+      "tunnel.cpu_per_gb": { value: 4, unit: "ratio to no mesh", aim: 3.3, met: false },
+    });
+    expect(figure("tunnel.pingpong", 2.2).met).toBe(true);
+  });
+
+  it("the table shows both sides and marks what was missed", () => {
+    const text = table([comparison], tunnelFigures([comparison]));
+    expect(text).toMatch(/throughput\s+20\s+9\s+Gbit\/s/);
+    expect(text).toMatch(/tunnel.cpu_per_gb\s+4×\s+at most 3.3\s+MISSED/);
+  });
+});
