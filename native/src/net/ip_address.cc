@@ -13,6 +13,8 @@ constexpr std::array<uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 }  // namespace
 
 std::optional<IpAddress> IpAddress::Parse(std::string_view text) {
+  // inet_pton reads up to a NUL: "10.0.0.1\0.evil" must not be an address.
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;
   const std::string copy(text);
   in_addr v4{};
   if (inet_pton(AF_INET, copy.c_str(), &v4) == 1) return FromV4(v4);
