@@ -9,7 +9,7 @@ packages=(
   # playground
   iproute2 nftables util-linux procps ca-certificates
   # peers and load in the tests
-  iperf3 wrk nghttp2-client python3-venv curl
+  iperf3 wrk nghttp2-client python3-venv curl postgresql
 )
 
 missing=()
@@ -22,6 +22,11 @@ command -v npm >/dev/null || missing+=(npm)
 if [ "$(id -u)" -ne 0 ]; then
   echo "missing packages: ${missing[*]}; run as root (sudo make setup) to install them" >&2
   exit 1
+fi
+# The tests start databases of their own; a server that comes up with the package is nothing they may leave behind.
+if [ ! -e /etc/postgresql-common ]; then
+  mkdir -p /etc/postgresql-common/createcluster.d
+  echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/weft.conf
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
