@@ -39,10 +39,11 @@
 	WEFT_REASON(CAPTURED_INBOUND, 28, "captured_inbound", "-")                 \
 	WEFT_REASON(PASSED_PROBE, 29, "passed_probe", "-")                         \
 	WEFT_REASON(CAPTURED_DNS, 30, "captured_dns", "-")                         \
-	WEFT_REASON(INTERNAL, 31, "internal", "CONNECT")
+	WEFT_REASON(INTERNAL, 31, "internal", "CONNECT")                           \
+	WEFT_REASON(NO_OWN_ADDRESS, 32, "no_own_address", "CONNECT")
 
 #define WEFT_REASON_ENUM(name, number, label, flag) WEFT_R_##name = number,
-enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 32 };
+enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 33 };
 #undef WEFT_REASON_ENUM
 
 #endif

@@ -34,6 +34,7 @@ export const REASONS = {
   passed_probe: [29, "-"],
   captured_dns: [30, "-"],
   internal: [31, "CONNECT"],
+  no_own_address: [32, "CONNECT"],
 } as const;
 
 /** Why a connection was refused, dropped or ended; `none` for an orderly end. */
