@@ -163,7 +163,13 @@ export class RawH2 {
 }
 
 /** `length`: what the frame claims, when that is not what it carries. */
-export function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0), length?: number): Buffer {
+export function frame(
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Buffer = Buffer.alloc(0),
+  length?: number,
+): Buffer {
   const head = Buffer.alloc(FRAME_HEADER_BYTES);
   head.writeUIntBE(length ?? payload.length, 0, 3);
   head.writeUInt8(type, 3);
