@@ -1,0 +1,39 @@
+# One image for agent and control plane; amd64 and arm64. DEBIAN_IMAGE may be any Debian 12.
+ARG DEBIAN_IMAGE=docker.io/library/debian:12-slim
+
+# ---- build: compilers, npm, BPF -----------------------------------------------------------------------------------
+FROM ${DEBIAN_IMAGE} AS build
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      build-essential python3 npm ca-certificates clang-19 bpftool libbpf-dev libelf-dev zlib1g-dev protobuf-compiler \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /weft
+
+# Dependencies first: they change less often than sources. The stamps tell make that set-up is done.
+COPY package.json package-lock.json ./
+RUN npm install --no-save --no-audit --no-fund --loglevel=error \
+ && mkdir -p build/stamp && touch build/stamp/apt build/stamp/npm
+
+COPY Makefile binding.gyp tsconfig.json ./
+COPY proto proto
+COPY bpf bpf
+COPY native native
+RUN touch build/stamp/apt build/stamp/npm && make proto bpf addon
+RUN npm prune --omit=dev --no-audit --no-fund --loglevel=error
+
+# ---- runtime: no compiler, no npm ---------------------------------------------------------------------------------
+FROM ${DEBIAN_IMAGE}
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates libbpf1 libelf1 zlib1g \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /weft
+COPY --from=build /weft/node_modules node_modules
+COPY --from=build /weft/build/Release/weft.node build/Release/weft.node
+COPY --from=build /weft/proto/gen proto/gen
+COPY package.json LICENSE ./
+COPY lib lib
+COPY agent agent
+COPY control control
+ENV PATH=/weft/agent/bin:/weft/control/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# `weft-control` is the other command.
+CMD ["weft-agent"]
