@@ -15,6 +15,7 @@ RUN npm install --no-save --no-audit --no-fund --loglevel=error \
  && mkdir -p build/stamp && touch build/stamp/apt build/stamp/npm
 
 COPY Makefile binding.gyp tsconfig.json ./
+COPY scripts scripts
 COPY proto proto
 COPY bpf bpf
 COPY native native
