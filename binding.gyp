@@ -15,7 +15,6 @@
       "defines": [ "NAPI_DISABLE_CPP_EXCEPTIONS", "NAPI_VERSION=9", "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS" ],
       "cflags": [ "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-O2", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2" ],
       "cflags_cc": [ "-std=gnu++20", "-fno-exceptions", "-fno-rtti" ],
-      "cflags_cc!": [ "-std=gnu++17", "-std=gnu++20" ],
       "libraries": [ "-lbpf", "-lelf", "-lz" ],
       "ldflags": [ "-Wl,-z,relro,-z,now" ]
     }
