@@ -21,7 +21,8 @@ build/stamp/apt: scripts/setup-debian.sh
 	@mkdir -p $(@D) && touch $@
 
 build/stamp/npm: package.json package-lock.json build/stamp/apt
-	npm install --no-save --no-audit --no-fund --loglevel=error
+	# --ignore-scripts: npm would run node-gyp by itself, with the wrong headers; no package here needs its scripts.
+	npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p $(@D) && touch $@
 
 # ---- build ------------------------------------------------------------------------------------------------------
