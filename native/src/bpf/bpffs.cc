@@ -1,0 +1,98 @@
+#include "bpf/bpffs.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string_view>
+
+#include "base/unique_fd.h"
+
+namespace weft {
+namespace {
+
+constexpr char kUsualMount[] = "/sys/fs/bpf";
+
+bool IsBpffs(const std::string& path) {
+  struct statfs info{};
+  return statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
+}
+
+bool IsDirectory(const std::string& path) {
+  struct stat info{};
+  return lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+Status MountBpffs(const std::string& at) {
+  if (mount("bpf", at.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
+    return Error{errno, "mount bpffs at " + at};
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Status RemovePin(const std::string& path) {
+  // A link whose last pin goes is detached only when nobody else holds it; a running agent might.
+  const UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (fd) bpf_link_detach(fd.get());
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return Error{errno, "remove " + path};
+  return Ok{};
+}
+
+Status MakeDirs(const std::string& dir) {
+  for (size_t slash = dir.find('/', 1);; slash = dir.find('/', slash + 1)) {
+    const std::string part = dir.substr(0, slash);
+    if (mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return Error{errno, "make folder " + part};
+    if (slash == std::string::npos) return Ok{};
+  }
+}
+
+Status EnsureBpffsDir(const std::string& dir) {
+  if (dir.starts_with(std::string(kUsualMount) + "/") && !IsBpffs(kUsualMount)) {
+    if (const Status mounted = MountBpffs(kUsualMount); !mounted) return mounted;
+  }
+  if (const Status made = MakeDirs(dir); !made) return made;
+  return IsBpffs(dir) ? Status(Ok{}) : MountBpffs(dir);
+}
+
+std::vector<std::string> ListDir(const std::string& dir) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(opendir(dir.c_str()), &closedir);
+  if (!stream) return names;
+  while (const dirent* entry = readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+Status RemovePinTree(const std::string& dir) {
+  for (const std::string& name : ListDir(dir)) {
+    const std::string path = dir + "/" + name;
+    const Status removed = IsDirectory(path) ? RemovePinTree(path) : RemovePin(path);
+    if (!removed) return removed;
+  }
+  if (rmdir(dir.c_str()) != 0 && errno != ENOENT) return Error{errno, "remove " + dir};
+  return Ok{};
+}
+
+Result<bool> CleanupPins(const std::string& pin_dir) {
+  if (!IsDirectory(pin_dir)) return false;
+  if (!IsBpffs(pin_dir)) return Error{EINVAL, pin_dir + " is not on a bpffs, so it is not a folder of ours"};
+  for (const std::string& name : ListDir(pin_dir)) {
+    if (const Status removed = RemovePinTree(pin_dir + "/" + name); !removed) return removed.error();
+  }
+  // EBUSY: the bpffs was mounted right here by EnsureBpffsDir.
+  if (rmdir(pin_dir.c_str()) != 0 && errno == EBUSY && umount2(pin_dir.c_str(), MNT_DETACH) == 0) {
+    rmdir(pin_dir.c_str());
+  }
+  return true;
+}
+
+}  // namespace weft

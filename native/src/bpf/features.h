@@ -1,0 +1,27 @@
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "base/result.h"
+
+namespace weft {
+
+// Something that the kernel must have.
+struct KernelFeature {
+  const char* name;
+  // First release that has it, for the error message.
+  const char* oldest_kernel;
+  std::function<bool()> present;
+};
+
+// All that capture needs.
+std::span<const KernelFeature> CaptureFeatures();
+
+// Names the first feature that is missing, and the oldest kernel that has it.
+Status CheckFeatures(std::span<const KernelFeature> features);
+
+// Names the capabilities that this process lacks for loading programs and entering network namespaces.
+Status CheckPrivileges();
+
+}  // namespace weft
