@@ -23,6 +23,8 @@ build/stamp/apt: scripts/setup-debian.sh
 build/stamp/npm: package.json package-lock.json build/stamp/apt
 	# --ignore-scripts: npm would run node-gyp by itself, with the wrong headers; no package here needs its scripts.
 	npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
+	# npm 9 does not link the command of a platform package.
+	ln -sf ../node-linux-$(ARCH)/bin/node node_modules/.bin/node
 	@mkdir -p $(@D) && touch $@
 
 # ---- build ------------------------------------------------------------------------------------------------------
@@ -39,6 +41,7 @@ build/stamp/proto: $(PROTOS) build/stamp/npm
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_SKELETONS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(BPF_SOURCES))
 bpf: $(BPF_SKELETONS)
+.SECONDARY: $(BPF_SKELETONS:.skel.h=.bpf.o)
 
 MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
 build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) $(wildcard bpf/include/*.h) build/stamp/apt
