@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { parseAccessLog } from "./access-log.ts";
 import { Claims, must } from "./claims.ts";
+import { conversations } from "./conversations.ts";
 import { bytes, Layout } from "./layout.ts";
 import { parseMetrics, sumOf } from "./metrics-text.ts";
 
@@ -47,5 +49,54 @@ describe("parseMetrics", () => {
     expect(samples[0]).toEqual({ name: "a", labels: { x: "1", y: 'q"}z' }, value: 2 });
     expect(sumOf(samples, "a", { x: "1" })).toBe(5);
     expect(sumOf(samples, "plain", {})).toBe(4);
+  });
+});
+
+describe("parseAccessLog", () => {
+  const plain = [
+    '2026-01-01T00:00:00.000000Z\tinfo\taccess\tconnection complete\tsrc.addr=10.64.1.2:4000 src.workload="page-1" ' +
+      'src.namespace="b" src.identity="spiffe://cluster.local/ns/b/sa/page" dst.addr=10.64.2.2:15008 ' +
+      'dst.hbone_addr=10.64.2.2:9080 dst.service="reviews.b.svc.cluster.local" dst.workload="reviews-1" ' +
+      'dst.namespace="b" dst.identity="spiffe://cluster.local/ns/b/sa/reviews" direction="outbound" bytes_sent=100 ' +
+      'bytes_recv=900 duration="3ms"',
+    "2026-01-01T00:00:00.000000Z\tinfo\txds\tstream opened\tnode=1",
+    "2026-01-01T00:00:00.000000Z\terror\taccess\tconnection complete\tsrc.addr=[fd57::5]:4000 dst.addr=[fd57::2]:9080 " +
+      'dst.workload="reviews-1" direction="inbound" bytes_sent=7 bytes_recv=0 duration="0ms" ' +
+      'error="connection closed due to policy rejection: explicitly denied by: b/strict \\"x\\""',
+  ].join("\n");
+
+  it("reads the plain form and turns bytes to request and response", () => {
+    const [tunnel, refused, ...rest] = parseAccessLog(plain);
+    expect(rest).toEqual([]);
+    expect(tunnel).toMatchObject({
+      direction: "outbound",
+      source: { ip: "10.64.1.2", pod: "page-1", identity: "spiffe://cluster.local/ns/b/sa/page" },
+      tunnelTo: "10.64.2.2:9080",
+      requestBytes: 100,
+      responseBytes: 900,
+    });
+    expect(refused).toMatchObject({ source: { ip: "fd57::5" }, requestBytes: 0, responseBytes: 7, policy: "b/strict" });
+  });
+
+  it("reads the JSON form, and leaves a torn last line out", () => {
+    const line = {
+      scope: "access",
+      direction: "inbound",
+      "src.addr": "1.2.3.4:5",
+      "dst.addr": "1.2.3.5:6",
+      bytes_sent: 1,
+    };
+    expect(parseAccessLog(`${JSON.stringify(line)}\n{"scope":"acc`)).toMatchObject([{ source: { ip: "1.2.3.4" } }]);
+  });
+
+  it("sums up by pair and path, counting a tunnel once", () => {
+    const lines = parseAccessLog(plain);
+    const [first] = lines;
+    if (first === undefined) throw new Error("no lines");
+    const all = conversations([...lines, first, { ...first, direction: "inbound" }]);
+    expect(all).toMatchObject([
+      { from: "fd57::5", to: "reviews-1", path: "plaintext in", connections: 1, refused: 1 },
+      { from: "page-1", fromIdentity: "b/page", path: "tunnel", connections: 2, requestBytes: 200, encrypted: true },
+    ]);
   });
 });

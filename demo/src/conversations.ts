@@ -1,0 +1,87 @@
+/** Who talked to whom: the access logs of all agents, summed up for people. */
+import type { AccessLine, Peer } from "./access-log.ts";
+import { bytes, type Cell } from "./layout.ts";
+
+export interface Conversation {
+  readonly from: string;
+  readonly fromIdentity: string;
+  readonly to: string;
+  readonly toIdentity: string;
+  readonly path: "tunnel" | "plaintext in" | "plaintext out";
+  readonly encrypted: boolean;
+  connections: number;
+  refused: number;
+  requestBytes: number;
+  responseBytes: number;
+}
+
+/** Node of a pod by its name, to show which calls left their node. */
+export type NodeOf = (pod: string) => string | undefined;
+
+/**
+ * One entry per pair of pods and path. Tunnels are told by the end that opened them (the other end's line says the same
+ * again); plaintext that came in has no other reporter than the end that took it.
+ */
+export function conversations(lines: readonly AccessLine[]): Conversation[] {
+  const found = new Map<string, Conversation>();
+  for (const line of lines) {
+    const path = pathOf(line);
+    if (path === "tunnel" && line.direction === "inbound") continue;
+    const from = nameOf(line.source);
+    const to = nameOf(line.destination);
+    const key = `${from}|${to}|${path}`;
+    const entry = found.get(key) ?? {
+      from,
+      fromIdentity: shortIdentity(line.source.identity),
+      to,
+      toIdentity: shortIdentity(line.destination.identity),
+      path,
+      encrypted: path === "tunnel",
+      connections: 0,
+      refused: 0,
+      requestBytes: 0,
+      responseBytes: 0,
+    };
+    entry.connections++;
+    if (line.error !== undefined) entry.refused++;
+    entry.requestBytes += line.requestBytes;
+    entry.responseBytes += line.responseBytes;
+    found.set(key, entry);
+  }
+  return [...found.values()].sort((a, b) => a.from.localeCompare(b.from) || a.to.localeCompare(b.to));
+}
+
+export const CONVERSATION_HEAD = ["from", "as", "to", "as", "nodes", "path", "encrypted", "conns", "sent", "received"];
+
+export function conversationRows(all: readonly Conversation[], nodeOf: NodeOf): (Cell | string)[][] {
+  return all.map((entry) => [
+    entry.from,
+    identityCell(entry.fromIdentity),
+    entry.to,
+    identityCell(entry.toIdentity),
+    `${nodeOf(entry.from) ?? "?"} → ${nodeOf(entry.to) ?? "?"}`,
+    entry.path,
+    entry.encrypted ? { text: "mTLS", style: "green" } : { text: "no", style: "yellow" },
+    { text: `${entry.connections}${entry.refused > 0 ? ` (${entry.refused} failed)` : ""}`, align: "right" },
+    { text: bytes(entry.requestBytes), align: "right" },
+    { text: bytes(entry.responseBytes), align: "right" },
+  ]);
+}
+
+function identityCell(identity: string): Cell {
+  return identity === "" ? { text: "nobody", style: "dim" } : { text: identity, style: "cyan" };
+}
+
+function pathOf(line: AccessLine): Conversation["path"] {
+  if (line.tunnelTo !== undefined) return "tunnel";
+  return line.direction === "outbound" ? "plaintext out" : "plaintext in";
+}
+
+function nameOf(peer: Peer): string {
+  return peer.pod ?? peer.ip;
+}
+
+/** `spiffe://cluster.local/ns/a/sa/b` → `a/b`; the trust domain is the same for all in the demo. */
+export function shortIdentity(identity: string | undefined): string {
+  return identity === undefined ? "" : identity.replace(/^spiffe:\/\/[^/]+\/ns\/([^/]+)\/sa\//, "$1/");
+}
