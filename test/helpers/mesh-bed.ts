@@ -73,10 +73,10 @@ export class MeshBed {
     await this.engine.apply([command]);
   }
 
-  /** Starts test/peers/apps/<app>.ts in the pod and waits for its first port. */
+  /** Starts test/peers/apps/<app>.ts in the pod and waits until it listens on its ports. */
   async startApp(pod: BedPod, app: string, ...ports: number[]): Promise<ChildProcess> {
     const child = this.bed.spawn(pod, process.execPath, [appPath(app), ...ports.map(String)], {
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", "pipe", "inherit"],
     });
     for (const port of ports) await this.bed.listening(pod, port);
     return child;
