@@ -1,0 +1,47 @@
+const KINDS = [
+  "pods",
+  "services",
+  "workloadEntries",
+  "serviceEntries",
+  "slices",
+  "policies",
+  "peerNamespaces",
+] as const;
+type Kind = (typeof KINDS)[number];
+
+/** What has to be derived again, by kind and key. */
+export class DirtySets {
+  /** Everything there is must be derived again, beside what is marked (which may be there no more). */
+  everything = true;
+  /** Before the first flush nothing has been derived that could be out of date. */
+  #recording = false;
+  readonly pods = new Set<string>();
+  readonly services = new Set<string>();
+  readonly workloadEntries = new Set<string>();
+  readonly serviceEntries = new Set<string>();
+  readonly slices = new Set<string>();
+  readonly policies = new Set<string>();
+  readonly peerNamespaces = new Set<string>();
+  readonly #onDirty: () => void;
+
+  constructor(onDirty: () => void) {
+    this.#onDirty = onDirty;
+  }
+
+  mark(kind: Kind, key: string): void {
+    if (this.#recording) this[kind].add(key);
+    this.#onDirty();
+  }
+
+  markEverything(): void {
+    this.everything = true;
+    this.#onDirty();
+  }
+
+  /** All is derived. */
+  clear(): void {
+    this.#recording = true;
+    this.everything = false;
+    for (const kind of KINDS) this[kind].clear();
+  }
+}

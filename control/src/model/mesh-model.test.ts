@@ -1,0 +1,258 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { KubeObject } from "#lib/kube/types.ts";
+import { AddressSchema } from "#proto/workload_pb.ts";
+import { type Input, modelInputs } from "../kube/inputs.ts";
+import { MeshModel } from "./mesh-model.ts";
+import type { MeshSettings } from "./settings.ts";
+
+const SETTINGS: MeshSettings = {
+  clusterId: "Kubernetes",
+  trustDomain: "cluster.local",
+  clusterDomain: "cluster.local",
+  rootNamespace: "istio-system",
+  dryRunPolicies: false,
+  servicesSelectWorkloadEntries: true,
+};
+
+function newModel() {
+  const model = new MeshModel(SETTINGS);
+  const ignore = () => {};
+  const verdicts = {
+    authorizationPolicy: ignore,
+    peerAuthentication: ignore,
+    serviceEntry: ignore,
+    workloadEntry: ignore,
+  };
+  const inputs = new Map(modelInputs(model, verdicts).map((input) => [input.type.kind, input]));
+  return { model, input: (kind: string) => inputs.get(kind) as Input };
+}
+
+// A small world, so that objects meet: three namespaces, two labels, few names.
+const namespace = fc.constantFrom("a", "b", "istio-system");
+const name = fc.constantFrom("one", "two", "three");
+const labels = fc.record({ app: fc.constantFrom("x", "y"), tier: fc.constantFrom("p", "q") }, { requiredKeys: [] });
+const selector = fc.record({ app: fc.constantFrom("x", "y"), tier: fc.constantFrom("p") }, { requiredKeys: ["app"] });
+const created = fc.constantFrom("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
+const targetPort = fc.constantFrom(80, 8080, "web");
+const ip = fc.integer({ min: 1, max: 20 }).map((n) => `10.0.0.${n}`);
+const mode = fc.constantFrom("UNSET", "DISABLE", "PERMISSIVE", "STRICT");
+
+const meta = fc.record({ namespace, name, labels, creationTimestamp: created });
+
+function object(kind: string, rest: fc.Arbitrary<object>): fc.Arbitrary<KubeObject> {
+  return fc.tuple(meta, rest).map(([metadata, body]) => ({ kind, metadata, ...body }));
+}
+
+const optionalSelector = fc.option(selector, { nil: undefined }).map((matchLabels) => matchLabels && { matchLabels });
+
+const objects = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: object(
+      "Pod",
+      fc.record({
+        spec: fc.record({
+          nodeName: fc.constantFrom("n1", "n2"),
+          containers: fc.constantFrom([], [{ name: "c", ports: [{ name: "web", containerPort: 8000 }] }]),
+        }),
+        status: fc.record(
+          { phase: fc.constantFrom("Running", "Succeeded", "Failed", "Pending"), podIP: ip },
+          { requiredKeys: ["phase"] },
+        ),
+      }),
+    ),
+  },
+  object(
+    "Service",
+    fc.record({
+      spec: fc.record({
+        selector: fc.option(selector, { nil: undefined }),
+        clusterIPs: fc.constantFrom(["None"], ["10.96.0.1"]),
+        ports: fc.array(
+          fc.record({ port: fc.constantFrom(80, 81), name: fc.constantFrom("web", "http"), targetPort }),
+          { maxLength: 2 },
+        ),
+      }),
+    }),
+  ),
+  object(
+    "ServiceEntry",
+    fc.record({
+      spec: fc.record({
+        hosts: fc.constantFrom(["h.example"], ["h.example", "i.example"], ["one.a.svc.cluster.local"]),
+        ports: fc.constant([{ number: 80, name: "http", protocol: "HTTP" }]),
+        resolution: fc.constantFrom("STATIC", "DNS", "NONE"),
+        endpoints: fc.option(
+          fc.uniqueArray(fc.record({ address: ip, labels }), { maxLength: 2, selector: (e) => e.address }),
+          { nil: undefined },
+        ),
+      }),
+    }),
+  ),
+  object(
+    "ServiceEntry",
+    fc.record({
+      spec: fc.record({
+        hosts: fc.constantFrom(["h.example"], ["s.example"]),
+        ports: fc.constant([{ number: 80, name: "web", targetPort: 8080 }]),
+        resolution: fc.constant("STATIC"),
+        workloadSelector: selector.map((matched) => ({ labels: matched })),
+      }),
+    }),
+  ),
+  object(
+    "WorkloadEntry",
+    fc.record({
+      spec: fc.record({
+        address: ip,
+        labels,
+        ports: fc.constantFrom({}, { web: 9000 }),
+        serviceAccount: fc.constant("sa"),
+      }),
+    }),
+  ),
+  object(
+    "EndpointSlice",
+    fc.record({
+      addressType: fc.constant("IPv4"),
+      ports: fc.constant([{ name: "web", port: 7000 }]),
+      endpoints: fc.array(
+        fc.oneof(
+          fc.record({ addresses: ip.map((a) => [a]) }),
+          fc.record({ addresses: ip.map((a) => [a]), targetRef: fc.record({ kind: fc.constant("Pod"), name }) }),
+        ),
+        { maxLength: 3 },
+      ),
+    }),
+  ).map((slice) => ({ ...slice, metadata: { ...slice.metadata, labels: { "kubernetes.io/service-name": "one" } } })),
+  object(
+    "AuthorizationPolicy",
+    fc.record({
+      spec: fc.record({
+        selector: optionalSelector,
+        action: fc.constantFrom("ALLOW", "DENY", "CUSTOM"),
+        rules: fc.constantFrom([{}], [{ from: [{ source: { namespaces: ["a"] } }] }]),
+      }),
+    }),
+  ),
+  object(
+    "PeerAuthentication",
+    fc.record({ spec: fc.record({ selector: optionalSelector, mtls: fc.record({ mode }) }) }),
+  ),
+  object(
+    "PeerAuthentication",
+    fc.record({
+      spec: fc.record({
+        selector: selector.map((matchLabels) => ({ matchLabels })),
+        mtls: fc.record({ mode }),
+        portLevelMtls: fc.dictionary(fc.constantFrom("80", "8080"), fc.record({ mode })),
+      }),
+    }),
+  ),
+  fc.record({
+    kind: fc.constant("Namespace"),
+    metadata: fc.record({
+      name: namespace,
+      labels: fc.constantFrom({}, { "topology.istio.io/network": "net1" }),
+      annotations: fc.constantFrom({}, { "networking.istio.io/traffic-distribution": "PreferClose" }),
+    }),
+  }),
+  fc.record({
+    kind: fc.constant("Node"),
+    metadata: fc.record({
+      name: fc.constantFrom("n1", "n2"),
+      labels: fc.constantFrom({}, { "topology.kubernetes.io/region": "r1", "topology.kubernetes.io/zone": "z1" }),
+    }),
+  }),
+);
+
+type Step = { op: "upsert" | "remove"; object: KubeObject } | { op: "flush" };
+
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { weight: 6, arbitrary: fc.record({ op: fc.constant("upsert" as const), object: objects }) },
+    { weight: 2, arbitrary: fc.record({ op: fc.constant("remove" as const), object: objects }) },
+    { weight: 2, arbitrary: fc.constant({ op: "flush" as const }) },
+  ),
+  { maxLength: 60, size: "max" },
+);
+
+function dump(model: MeshModel): Record<string, string> {
+  const entries = [model.addresses, model.authorizations].flatMap((table) =>
+    [...table.values()].map(({ name: key, encoded }) => [key, Buffer.from(encoded).toString("base64")] as const),
+  );
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+describe("MeshModel", () => {
+  it("derives the same from changes one by one as from scratch", () => {
+    fc.assert(
+      fc.property(steps, (sequence) => {
+        const incremental = newModel();
+        const last = new Map<string, KubeObject>();
+        for (const step of sequence) {
+          if (step.op === "flush") {
+            incremental.model.flush();
+            continue;
+          }
+          const { kind = "", metadata } = step.object;
+          const key = `${kind}/${metadata.namespace}/${metadata.name}`;
+          if (step.op === "upsert") {
+            last.set(key, step.object);
+            incremental.input(kind).handler.upsert(step.object);
+          } else {
+            last.delete(key);
+            incremental.input(kind).handler.remove(step.object);
+          }
+        }
+        incremental.model.flush();
+        const scratch = newModel();
+        for (const each of last.values()) scratch.input(each.kind ?? "").handler.upsert(each);
+        scratch.model.flush();
+        expect(dump(incremental.model)).toEqual(dump(scratch.model));
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  it("reports as changed exactly what differs from the last flush", () => {
+    fc.assert(
+      fc.property(steps, (sequence) => {
+        const { model, input } = newModel();
+        let before: Record<string, string> = {};
+        for (const step of sequence) {
+          if (step.op === "upsert") input(step.object.kind ?? "").handler.upsert(step.object);
+          if (step.op === "remove") input(step.object.kind ?? "").handler.remove(step.object);
+          if (step.op !== "flush") continue;
+          const { addresses, authorizations } = model.flush();
+          const after = dump(model);
+          const changed = Object.keys(after).filter((key) => before[key] !== after[key]);
+          expect([...addresses.changed, ...authorizations.changed].sort()).toEqual(changed.sort());
+          for (const key of Object.keys(before)) {
+            if (!(key in after)) expect(addresses.removed.has(key) || authorizations.removed.has(key)).toBe(true);
+          }
+          before = after;
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("derives one pod again when one pod changes", () => {
+    const { model, input } = newModel();
+    const pod = (index: number, ready: string) => ({
+      metadata: { namespace: "a", name: `p${index}`, labels: { app: "x" } },
+      spec: { nodeName: "n1" },
+      status: { phase: "Running", podIP: `10.0.0.${index}`, conditions: [{ type: "Ready", status: ready }] },
+    });
+    for (let i = 1; i <= 50; i++) input("Pod").handler.upsert(pod(i, "True"));
+    model.flush();
+    input("Pod").handler.upsert(pod(7, "False"));
+    const { addresses } = model.flush();
+    expect([...addresses.changed]).toEqual(["Kubernetes//Pod/a/p7"]);
+    const resource = model.addresses.get("Kubernetes//Pod/a/p7");
+    expect(fromBinary(AddressSchema, resource?.message ?? new Uint8Array()).type.case).toBe("workload");
+  });
+});

@@ -1,0 +1,406 @@
+/**
+ * The one model: Kubernetes objects in, wire resources out. Each input change marks what is derived from it; `flush`
+ * derives just that again. What is derived is a pure function of the inputs, so the order of changes does not matter.
+ */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE, podUid, policyKey, serviceKey } from "#lib/xds/types.ts";
+import { type Authorization, AuthorizationSchema } from "#proto/authorization_pb.ts";
+import { AddressSchema, type PortList, type Service, type Workload } from "#proto/workload_pb.ts";
+import type { AuthorizationPolicyFacts } from "./authorization-policy.ts";
+import { Collection } from "./collection.ts";
+import { type DefinitionChange, DefinitionIndex, keyOfDefinition } from "./definition-index.ts";
+import { DirtySets } from "./dirty-sets.ts";
+import type { EndpointFacts } from "./endpoint.ts";
+import type { EndpointSliceFacts } from "./endpoint-slice.ts";
+import { type LocalityFacts, localityOfNode } from "./locality.ts";
+import { keyOf, type Labels, type Meta } from "./meta.ts";
+import { OwnedNames } from "./owned-names.ts";
+import {
+  convertedPolicy,
+  type PeerAuthenticationFacts,
+  STATIC_STRICT_NAME,
+  staticStrict,
+} from "./peer-authentication.ts";
+import type { PodFacts } from "./pod.ts";
+import { PolicyIndex } from "./policy-index.ts";
+import { ResourceTable, type TableChange } from "./resource-table.ts";
+import type { ScopeFacts } from "./scope.ts";
+import { selects } from "./selector-index.ts";
+import { type ServiceDefinition, serviceMessage } from "./service-definition.ts";
+import type { ServiceEntryFacts } from "./service-entry.ts";
+import type { MeshSettings } from "./settings.ts";
+import {
+  endpointPorts,
+  endpointWorkload,
+  podPorts,
+  podWorkload,
+  slicePorts,
+  type WorkloadContext,
+} from "./workload.ts";
+
+/** What one flush changed. */
+export interface ModelChange {
+  readonly addresses: TableChange;
+  readonly authorizations: TableChange;
+}
+
+const NETWORK_LABEL = "topology.istio.io/network";
+
+export class MeshModel {
+  readonly settings: MeshSettings;
+  readonly addresses = new ResourceTable(ADDRESS_TYPE, { versioned: true });
+  readonly authorizations = new ResourceTable(AUTHORIZATION_TYPE, { versioned: false });
+
+  readonly namespaces = new Collection<ScopeFacts>((before, after) => this.#onNamespace(before, after));
+  readonly nodes = new Collection<ScopeFacts>((before, after) => this.#onNode(before, after));
+  readonly pods = new Collection<PodFacts>((before, after) => this.#onPod(before, after));
+  readonly services = new Collection<ServiceDefinition>((before, after) => this.#onService(before, after));
+  readonly endpointSlices = new Collection<EndpointSliceFacts>((before, after) => this.#onSlice(before, after));
+  readonly serviceEntries = new Collection<ServiceEntryFacts>((before, after) => this.#onServiceEntry(before, after));
+  readonly workloadEntries = new Collection<EndpointFacts>((before, after) => this.#onWorkloadEntry(before, after));
+  readonly authorizationPolicies = new Collection<AuthorizationPolicyFacts>((b, a) => this.#onPolicy(b, a));
+  readonly peerAuthentications = new Collection<PeerAuthenticationFacts>((b, a) => this.#onPeerAuthentication(b, a));
+  /** Not part of any resource: the certificate authority asks for them. */
+  readonly serviceAccounts = new Collection<Meta>();
+
+  readonly #definitions = new DefinitionIndex();
+  readonly #policies: PolicyIndex;
+  readonly #podsOfNode = new OwnedNames();
+  readonly #slicesOfPod = new OwnedNames();
+  readonly #workloadsOf = new OwnedNames();
+  readonly #convertedOf = new OwnedNames();
+  readonly #dirty: DirtySets;
+  readonly #podListeners = new Set<() => void>();
+
+  /** `onDirty` is called when there is something to flush. */
+  constructor(settings: MeshSettings, onDirty: () => void = () => {}) {
+    this.settings = settings;
+    this.#policies = new PolicyIndex(settings.rootNamespace);
+    this.#dirty = new DirtySets(onDirty);
+  }
+
+  /** The name of this cluster's address space. */
+  get network(): string {
+    return this.namespaces.get(`/${this.settings.rootNamespace}`)?.labels[NETWORK_LABEL] ?? "";
+  }
+
+  *podsOnNode(node: string): Generator<PodFacts> {
+    for (const key of this.#podsOfNode.of(node)) {
+      const pod = this.pods.get(key);
+      if (pod !== undefined) yield pod;
+    }
+  }
+
+  /** `listener` is called after each change of a pod, until the returned function is. */
+  onPodChange(listener: () => void): () => void {
+    this.#podListeners.add(listener);
+    return () => this.#podListeners.delete(listener);
+  }
+
+  /** Derives what has changed since the last flush. */
+  flush(): ModelChange {
+    if (this.#dirty.everything) this.#includeEverything();
+    for (const key of this.#dirty.policies) this.#derivePolicy(key);
+    for (const namespace of this.#dirty.peerNamespaces) this.#deriveConverted(namespace);
+    this.#deriveStaticStrict();
+    for (const key of this.#dirty.services) this.#deriveService(key);
+    for (const key of this.#dirty.pods) this.#derivePod(key);
+    for (const key of this.#dirty.workloadEntries) this.#deriveWorkloadEntry(key);
+    for (const key of this.#dirty.serviceEntries) this.#deriveServiceEntry(key);
+    for (const key of this.#dirty.slices) this.#deriveSlice(key);
+    this.#dirty.clear();
+    return { addresses: this.addresses.takeChange(), authorizations: this.authorizations.takeChange() };
+  }
+
+  // ---- what a change of an input touches ------------------------------------------------------------------------
+
+  #onNamespace(before: ScopeFacts | undefined, after: ScopeFacts | undefined): void {
+    const name = (after ?? before)?.name ?? "";
+    if (name === this.settings.rootNamespace && before?.labels[NETWORK_LABEL] !== after?.labels[NETWORK_LABEL]) {
+      this.#dirty.markEverything();
+    }
+    if (before?.trafficDistribution !== after?.trafficDistribution) {
+      for (const key of this.#definitions.keysOfNamespace(name)) this.#dirty.mark("services", key);
+    }
+  }
+
+  #onNode(before: ScopeFacts | undefined, after: ScopeFacts | undefined): void {
+    if (sameLocality(before && localityOfNode(before.labels), after && localityOfNode(after.labels))) return;
+    for (const key of this.#podsOfNode.of((after ?? before)?.name ?? "")) this.#dirty.mark("pods", key);
+  }
+
+  #onPod(before: PodFacts | undefined, after: PodFacts | undefined): void {
+    const key = keyOf((after ?? before) as PodFacts);
+    if (before?.node !== after?.node) {
+      if (before?.node) this.#podsOfNode.remove(before.node, key);
+      if (after?.node) this.#podsOfNode.add(after.node, key);
+    }
+    this.#dirty.mark("pods", key);
+    for (const listener of this.#podListeners) listener();
+  }
+
+  #onService(before: ServiceDefinition | undefined, after: ServiceDefinition | undefined): void {
+    const source = `Service/${keyOf((after ?? before) as ServiceDefinition)}`;
+    this.#onDefinitions(this.#definitions.set(source, after === undefined ? [] : [after]));
+  }
+
+  #onServiceEntry(before: ServiceEntryFacts | undefined, after: ServiceEntryFacts | undefined): void {
+    const key = keyOf((after ?? before) as ServiceEntryFacts);
+    this.#onDefinitions(this.#definitions.set(`ServiceEntry/${key}`, after?.definitions ?? []));
+    this.#dirty.mark("serviceEntries", key);
+  }
+
+  #onDefinitions(changes: readonly DefinitionChange[]): void {
+    for (const { before, after } of changes) {
+      const some = (after ?? before) as ServiceDefinition;
+      this.#dirty.mark("services", keyOfDefinition(some));
+      // Which definition is canonical may have moved to another namespace.
+      for (const key of this.#definitions.keysOfHost(some.hostname)) this.#dirty.mark("services", key);
+      if (this.#dirty.everything) continue;
+      for (const definition of [before, after]) if (definition !== undefined) this.#markBehind(definition);
+    }
+  }
+
+  /** Workloads that are, or were, endpoints of a definition. */
+  #markBehind(definition: ServiceDefinition): void {
+    const { namespace, name, selector } = definition;
+    if (selector !== undefined) this.#markSelected(namespace, selector);
+    if (definition.source === "ServiceEntry") {
+      this.#dirty.mark("serviceEntries", keyOf(definition));
+      return;
+    }
+    for (const slice of this.endpointSlices.inNamespace(namespace)) {
+      if (slice.service === name) this.#markSlice(slice);
+    }
+  }
+
+  #onSlice(before: EndpointSliceFacts | undefined, after: EndpointSliceFacts | undefined): void {
+    const key = keyOf((after ?? before) as EndpointSliceFacts);
+    for (const pod of before?.pods ?? []) this.#slicesOfPod.remove(pod, key);
+    for (const pod of after?.pods ?? []) this.#slicesOfPod.add(pod, key);
+    for (const slice of [before, after]) if (slice !== undefined) this.#markSlice(slice);
+  }
+
+  #markSlice(slice: EndpointSliceFacts): void {
+    this.#dirty.mark("slices", keyOf(slice));
+    for (const pod of slice.pods) this.#dirty.mark("pods", pod);
+  }
+
+  #onWorkloadEntry(before: EndpointFacts | undefined, after: EndpointFacts | undefined): void {
+    this.#dirty.mark("workloadEntries", keyOf((after ?? before) as EndpointFacts));
+  }
+
+  #onPolicy(before: AuthorizationPolicyFacts | undefined, after: AuthorizationPolicyFacts | undefined): void {
+    this.#policies.setPolicy(before, after);
+    this.#dirty.mark("policies", keyOf((after ?? before) as AuthorizationPolicyFacts));
+    // Workloads carry the names of the policies that select them, nothing else of a policy.
+    const was = before?.authorization === undefined ? undefined : before.selector;
+    const is = after?.authorization === undefined ? undefined : after.selector;
+    if (sameLabels(was, is)) return;
+    const { namespace } = (after ?? before) as AuthorizationPolicyFacts;
+    for (const selector of [was, is]) {
+      if (selector === undefined) continue;
+      this.#markSelected(namespace === this.settings.rootNamespace ? undefined : namespace, selector);
+    }
+  }
+
+  #onPeerAuthentication(before: PeerAuthenticationFacts | undefined, after: PeerAuthenticationFacts | undefined): void {
+    this.#policies.setPeerAuthentication(before, after);
+    const { namespace } = (after ?? before) as PeerAuthenticationFacts;
+    this.#dirty.mark("peerNamespaces", namespace);
+    for (const policy of [before, after]) {
+      if (policy === undefined) continue;
+      if (policy.selector !== undefined) {
+        this.#markSelected(namespace, policy.selector);
+      } else if (namespace !== this.settings.rootNamespace) {
+        this.#markSelected(namespace, {});
+      } else {
+        this.#markSelected(undefined, {});
+        for (const other of this.peerAuthentications.values()) this.#dirty.mark("peerNamespaces", other.namespace);
+      }
+    }
+  }
+
+  /** Workloads with these labels, in one namespace or in all. */
+  #markSelected(namespace: string | undefined, selector: Labels): void {
+    if (this.#dirty.everything) return;
+    const within = <T extends { namespace: string; name: string }>(collection: Collection<T>) =>
+      namespace === undefined ? collection.values() : collection.inNamespace(namespace);
+    for (const pod of within(this.pods)) if (selects(selector, pod.labels)) this.#dirty.mark("pods", keyOf(pod));
+    for (const entry of within(this.workloadEntries)) {
+      if (selects(selector, entry.labels)) this.#dirty.mark("workloadEntries", keyOf(entry));
+    }
+    for (const entry of within(this.serviceEntries)) {
+      if (entry.endpoints.some(({ facts }) => selects(selector, facts.labels))) {
+        this.#dirty.mark("serviceEntries", keyOf(entry));
+      }
+    }
+  }
+
+  /** Adds all that is there to what is marked. */
+  #includeEverything(): void {
+    const { pods, services, workloadEntries, serviceEntries, slices, policies, peerNamespaces } = this.#dirty;
+    for (const key of this.pods.keys()) pods.add(key);
+    for (const key of this.#definitions.keys()) services.add(key);
+    for (const key of this.workloadEntries.keys()) workloadEntries.add(key);
+    for (const key of this.serviceEntries.keys()) serviceEntries.add(key);
+    for (const key of this.endpointSlices.keys()) slices.add(key);
+    for (const key of this.authorizationPolicies.keys()) policies.add(key);
+    for (const { namespace } of this.peerAuthentications.values()) peerNamespaces.add(namespace);
+  }
+
+  // ---- derivation -----------------------------------------------------------------------------------------------
+
+  #derivePolicy(key: string): void {
+    const authorization = this.authorizationPolicies.get(key)?.authorization;
+    if (authorization === undefined) this.authorizations.delete(key);
+    else this.#setAuthorization(authorization);
+  }
+
+  #deriveConverted(namespace: string): void {
+    const above = this.#policies.modeOf(namespace);
+    const names = new Set<string>();
+    for (const policy of this.peerAuthentications.inNamespace(namespace)) {
+      const converted = convertedPolicy(policy, above, this.settings.rootNamespace);
+      if (converted !== undefined) names.add(this.#setAuthorization(converted));
+    }
+    for (const gone of this.#convertedOf.replace(namespace, names)) this.authorizations.delete(gone);
+  }
+
+  #deriveStaticStrict(): void {
+    const { rootNamespace } = this.settings;
+    if (this.peerAuthentications.size > 0) this.#setAuthorization(staticStrict(rootNamespace));
+    else this.authorizations.delete(policyKey(rootNamespace, STATIC_STRICT_NAME));
+  }
+
+  #setAuthorization(authorization: Authorization): string {
+    const name = policyKey(authorization.namespace, authorization.name);
+    this.authorizations.set(name, toBinary(AuthorizationSchema, authorization));
+    return name;
+  }
+
+  #deriveService(key: string): void {
+    const definition = this.#definitions.active(key);
+    if (definition === undefined) {
+      this.addresses.delete(key);
+      return;
+    }
+    const value = serviceMessage(definition, {
+      network: this.network,
+      trafficDistribution: this.namespaces.get(`/${definition.namespace}`)?.trafficDistribution,
+      canonical: this.#definitions.isCanonical(definition),
+    });
+    this.#setAddress(key, { case: "service", value });
+  }
+
+  #derivePod(key: string): void {
+    const pod = this.pods.get(key);
+    if (pod === undefined || pod.succeeded || pod.ips.length === 0) {
+      const [namespace = "", name = ""] = key.split("/");
+      this.addresses.delete(podUid(this.settings.clusterId, namespace, name));
+      return;
+    }
+    const services = new Map<string, PortList>();
+    for (const definition of this.#definitions.selecting(pod.namespace, pod.labels)) {
+      services.set(keyOfDefinition(definition), podPorts(pod, definition));
+    }
+    for (const sliceKey of this.#slicesOfPod.of(key)) this.#addSliceService(services, sliceKey);
+    const node = this.nodes.get(`/${pod.node}`);
+    const locality = node && localityOfNode(node.labels);
+    this.#setWorkload(podWorkload(pod, this.#context(pod.namespace, pod.labels, locality, services)));
+  }
+
+  #addSliceService(services: Map<string, PortList>, sliceKey: string): void {
+    const slice = this.endpointSlices.get(sliceKey);
+    const definition = slice && this.#definitionOfSlice(slice);
+    // With a selector, only what is selected counts.
+    if (slice === undefined || definition === undefined || definition.selector !== undefined) return;
+    services.set(keyOfDefinition(definition), slicePorts(slice.ports, definition));
+  }
+
+  #deriveWorkloadEntry(key: string): void {
+    const entry = this.workloadEntries.get(key);
+    const uids = new Set<string>();
+    if (entry !== undefined) {
+      const services = new Map<string, PortList>();
+      for (const definition of this.#definitions.selecting(entry.namespace, entry.labels)) {
+        if (definition.source === "Service" && !this.settings.servicesSelectWorkloadEntries) continue;
+        services.set(keyOfDefinition(definition), endpointPorts(entry, definition));
+      }
+      uids.add(this.#setEndpoint(entry, services, this.#policies.namesFor(entry.namespace, entry.labels)));
+    }
+    this.#removeUnowned(`WorkloadEntry/${key}`, uids);
+  }
+
+  #deriveServiceEntry(key: string): void {
+    const entry = this.serviceEntries.get(key);
+    const uids = new Set<string>();
+    for (const { facts, hosts } of entry?.endpoints ?? []) {
+      const services = new Map<string, PortList>();
+      for (const host of hosts) {
+        const definition = this.#definitions.active(serviceKey(facts.namespace, host));
+        // Another object may own the host in this namespace.
+        if (definition?.source !== "ServiceEntry" || definition.name !== facts.name) continue;
+        services.set(keyOfDefinition(definition), endpointPorts(facts, definition));
+      }
+      uids.add(this.#setEndpoint(facts, services, this.#policies.namesFor(facts.namespace, facts.labels)));
+    }
+    this.#removeUnowned(`ServiceEntry/${key}`, uids);
+  }
+
+  #deriveSlice(key: string): void {
+    const slice = this.endpointSlices.get(key);
+    const uids = new Set<string>();
+    const definition = slice && this.#definitionOfSlice(slice);
+    if (slice !== undefined && definition !== undefined) {
+      const services = new Map([[keyOfDefinition(definition), slicePorts(slice.ports, definition)]]);
+      for (const endpoint of slice.endpoints) uids.add(this.#setEndpoint(endpoint, services, []));
+    }
+    this.#removeUnowned(`EndpointSlice/${key}`, uids);
+  }
+
+  #definitionOfSlice({ namespace, service }: EndpointSliceFacts): ServiceDefinition | undefined {
+    const hostname = `${service}.${namespace}.svc.${this.settings.clusterDomain}`;
+    const definition = this.#definitions.active(serviceKey(namespace, hostname));
+    return definition?.source === "Service" ? definition : undefined;
+  }
+
+  #setEndpoint(endpoint: EndpointFacts, services: ReadonlyMap<string, PortList>, policies: readonly string[]): string {
+    const { settings, network } = this;
+    this.#setWorkload(
+      endpointWorkload(endpoint, { settings, network, locality: endpoint.locality, services, policies }),
+    );
+    return endpoint.workloadUid;
+  }
+
+  #context(
+    namespace: string,
+    labels: Labels,
+    locality: LocalityFacts | undefined,
+    services: ReadonlyMap<string, PortList>,
+  ): WorkloadContext {
+    const policies = this.#policies.namesFor(namespace, labels);
+    return { settings: this.settings, network: this.network, locality, services, policies };
+  }
+
+  #setWorkload(value: Workload): void {
+    this.#setAddress(value.uid, { case: "workload", value });
+  }
+
+  #setAddress(name: string, type: { case: "workload"; value: Workload } | { case: "service"; value: Service }): void {
+    this.addresses.set(name, toBinary(AddressSchema, create(AddressSchema, { type })));
+  }
+
+  #removeUnowned(source: string, uids: ReadonlySet<string>): void {
+    for (const gone of this.#workloadsOf.replace(source, uids)) this.addresses.delete(gone);
+  }
+}
+
+function sameLocality(a: LocalityFacts | undefined, b: LocalityFacts | undefined): boolean {
+  return a?.region === b?.region && a?.zone === b?.zone && a?.subzone === b?.subzone;
+}
+
+function sameLabels(a: Labels | undefined, b: Labels | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return selects(a, b) && selects(b, a);
+}
