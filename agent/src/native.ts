@@ -210,7 +210,7 @@ export interface Engine {
   addPod(config: PodConfig): void;
   /** Ends everything of the pod at once, without GOAWAY: its namespace is normally gone. */
   removePod(id: PodId): void;
-  /** Opens 15053 on loopback in the pod's namespace (udp and tcp, `::1` when lo has it) and hands over the fds. */
+  /** Opens 15053 on loopback in the pod's namespace (udp and tcp, `::1` when lo has it) and hands over the fds, IPv4 first. */
   openDnsSockets(id: PodId): { readonly udp: readonly number[]; readonly tcp: readonly number[] };
   apply(commands: readonly Command[]): void;
   connections(): ConnectionRecord[];
@@ -230,6 +230,8 @@ export interface BpfOptions {
   readonly agentCgroup: string;
   /** cgroup v2 folder of the kubelet; its connections to pods are probes. Absent: no probe exemption, logged. */
   readonly kubeletCgroup?: string;
+  /** Captured connections at a time on this node, default 262,144. Pinned maps keep the size they were made with. */
+  readonly maxFlows?: number;
 }
 
 export interface CapturedPod {

@@ -1,0 +1,226 @@
+/** The agent's state in the shape that `istioctl ztunnel-config` reads. */
+import { X509Certificate } from "node:crypto";
+import { joinHostPort } from "#lib/address.ts";
+import type { EnrollmentStatus } from "../enroll/enroller.ts";
+import type { IdentityStatus } from "../identity/identity-manager.ts";
+import { splitPem } from "../identity/svid.ts";
+import type { ConnectionRecord, PolicyMatch, StringMatch } from "../native.ts";
+import type { MeshState } from "../state/mesh-state.ts";
+import type { GatewayAddress, PortMap, Service, Vip, Workload } from "../state/model.ts";
+import type { StoredPolicy } from "../state/policy-store.ts";
+
+export interface DumpSources {
+  readonly state: MeshState;
+  readonly identities: () => readonly IdentityStatus[];
+  readonly pods: () => readonly EnrollmentStatus[];
+  readonly connections: () => readonly ConnectionRecord[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly version: Readonly<Record<string, unknown>>;
+}
+
+/** In pieces, since the text of a large mesh is tens of megabytes. */
+export function* configDump(sources: DumpSources): Generator<string> {
+  const { state } = sources;
+  yield `{"workloads":`;
+  yield* list(state.workloads.values(), workloadJson);
+  yield `,"services":`;
+  yield* list(state.services.values(), (service) => serviceJson(service, state));
+  yield `,"policies":`;
+  yield* list(state.policies.values(), policyJson);
+  yield `,"certificates":`;
+  yield* list(sources.identities(), certificateJson);
+  const workloadState = JSON.stringify(podStates(sources.pods(), sources.connections()));
+  yield `,"workloadState":${workloadState},"stagedServices":${JSON.stringify(staged(state))}`;
+  yield `,"staticConfig":{},"version":${JSON.stringify(sources.version)},"config":${JSON.stringify(sources.config)}}`;
+}
+
+function* list<T>(values: Iterable<T>, each: (value: T) => unknown): Generator<string> {
+  let separator = "[";
+  for (const value of values) {
+    yield separator + JSON.stringify(each(value));
+    separator = ",";
+  }
+  yield separator === "[" ? "[]" : "]";
+}
+
+function workloadJson(workload: Workload): object {
+  return {
+    uid: workload.uid,
+    workloadIps: workload.ips,
+    waypoint: gatewayJson(workload.waypoint),
+    networkGateway: gatewayJson(workload.networkGateway),
+    protocol: workload.protocol,
+    networkMode: workload.hostNetwork ? "HostNetwork" : "Standard",
+    name: workload.name,
+    namespace: workload.namespace,
+    trustDomain: workload.trustDomain,
+    serviceAccount: workload.serviceAccount,
+    network: workload.network,
+    workloadName: workload.workloadName,
+    workloadType: workload.workloadType,
+    canonicalName: workload.canonicalName,
+    canonicalRevision: workload.canonicalRevision,
+    hostname: workload.hostname,
+    node: workload.node,
+    nativeTunnel: workload.nativeTunnel,
+    applicationTunnel: workload.applicationTunnel,
+    authorizationPolicies: workload.policies,
+    status: workload.healthy ? "Healthy" : "Unhealthy",
+    clusterId: workload.clusterId,
+    locality: workload.locality,
+    services: workload.services.map(({ service }) => service),
+    capacity: workload.capacity,
+  };
+}
+
+function serviceJson(service: Service, state: MeshState): object {
+  const endpoints: Record<string, object> = {};
+  for (const workload of state.workloads.members(service.key)) {
+    if (!workload.healthy && !service.allowUnhealthy) continue;
+    const ports = workload.services.find((membership) => membership.service === service.key)?.ports;
+    endpoints[workload.uid] = {
+      workloadUid: workload.uid,
+      port: portsJson(ports ?? new Map()),
+      status: workload.healthy ? "Healthy" : "Unhealthy",
+    };
+  }
+  return {
+    name: service.name,
+    namespace: service.namespace,
+    hostname: service.hostname,
+    vips: service.vips.filter(({ length }) => length === undefined).map(vipText),
+    cidrVips: service.vips.filter(({ length }) => length !== undefined).map(vipText),
+    ports: portsJson(service.ports),
+    endpoints,
+    subjectAltNames: service.subjectAltNames,
+    waypoint: gatewayJson(service.waypoint),
+    weightedWaypoints: service.weightedWaypoints.map(({ destination, weight }) => ({
+      ...gatewayJson(destination),
+      weight,
+    })),
+    loadBalancer: {
+      routingPreferences: service.preferences.map(capital),
+      mode: capital(service.mode),
+      healthPolicy: service.allowUnhealthy ? "AllowAll" : "OnlyHealthy",
+    },
+    ipFamilies: service.ipFamilies === "automatic" ? undefined : FAMILIES[service.ipFamilies],
+    canonical: service.canonical,
+    visibility: service.namespaceOnly ? "Namespace" : "Public",
+  };
+}
+
+const FAMILIES = { ipv4: "IPv4Only", ipv6: "IPv6Only", dual: "Dual" } as const;
+const SCOPES = { global: "Global", namespace: "Namespace", "workload-selector": "WorkloadSelector" } as const;
+
+function policyJson({ name, namespace, scope, policy }: StoredPolicy): object {
+  return {
+    name,
+    namespace,
+    scope: SCOPES[scope],
+    action: policy.action === "allow" ? "Allow" : "Deny",
+    rules: policy.rules.map((clauses) => clauses.map((matches) => matches.map(matchJson))),
+    dryRun: policy.dryRun,
+  };
+}
+
+function matchJson(match: PolicyMatch): object {
+  const cidrs = (list: PolicyMatch["sourceIps"]) => some(list.map(({ ip, length }) => `${ip}/${length}`));
+  return {
+    namespaces: some(match.namespaces.map(stringMatchJson)),
+    notNamespaces: some(match.notNamespaces.map(stringMatchJson)),
+    principals: some(match.principals.map(stringMatchJson)),
+    notPrincipals: some(match.notPrincipals.map(stringMatchJson)),
+    sourceIps: cidrs(match.sourceIps),
+    notSourceIps: cidrs(match.notSourceIps),
+    destinationIps: cidrs(match.destinationIps),
+    notDestinationIps: cidrs(match.notDestinationIps),
+    destinationPorts: some(match.destinationPorts),
+    notDestinationPorts: some(match.notDestinationPorts),
+    serviceAccounts: some(match.serviceAccounts),
+    notServiceAccounts: some(match.notServiceAccounts),
+  };
+}
+
+function some<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length === 0 ? undefined : list;
+}
+
+function stringMatchJson({ kind, value }: StringMatch): object | string {
+  return kind === "presence" ? "Presence" : { [capital(kind)]: value };
+}
+
+function certificateJson({ identity, state, svid, error }: IdentityStatus): object {
+  return {
+    identity,
+    state: error === undefined ? state : `${state}: ${error}`,
+    certChain: svid === undefined ? [] : splitPem(svid.chain).map(onePem),
+    rootCerts: svid === undefined ? [] : splitPem(svid.roots).map(onePem),
+  };
+}
+
+function onePem(pem: string): object {
+  const certificate = new X509Certificate(pem);
+  return {
+    pem: Buffer.from(pem).toString("base64"),
+    serialNumber: BigInt(`0x${certificate.serialNumber}`).toString(),
+    validFrom: certificate.validFromDate.toISOString(),
+    expirationTime: certificate.validToDate.toISOString(),
+  };
+}
+
+function podStates(pods: readonly EnrollmentStatus[], connections: readonly ConnectionRecord[]): object {
+  const states: Record<string, object> = {};
+  for (const pod of pods) {
+    const own = connections.filter((record) => record.pod === pod.id);
+    states[pod.uid] = {
+      state: pod.state,
+      ...(pod.reason === undefined ? {} : { reason: pod.reason }),
+      info: { name: pod.name, namespace: pod.namespace, serviceAccount: pod.serviceAccount },
+      connections: {
+        inbound: own.filter(({ path }) => path !== "outbound").map(connectionJson),
+        outbound: own.filter(({ path }) => path === "outbound").map(connectionJson),
+      },
+    };
+  }
+  return states;
+}
+
+function connectionJson(record: ConnectionRecord): object {
+  const { source, destination, upstream } = record;
+  return {
+    src: joinHostPort(source.ip, source.port),
+    originalDst: joinHostPort(destination.ip, destination.port),
+    actualDst: upstream === undefined ? "" : joinHostPort(upstream.ip, upstream.port),
+    protocol: record.authority === undefined ? "TCP" : "HBONE",
+  };
+}
+
+/** Endpoints that wait for their service: its key to the workloads that name it. */
+function staged(state: MeshState): Record<string, readonly string[]> {
+  const waiting: Record<string, string[]> = {};
+  for (const workload of state.workloads.values()) {
+    for (const { service } of workload.services) {
+      if (state.services.get(service) !== undefined) continue;
+      const uids = waiting[service] ?? [];
+      uids.push(workload.uid);
+      waiting[service] = uids;
+    }
+  }
+  return waiting;
+}
+
+function gatewayJson(gateway: GatewayAddress | undefined): object | undefined {
+  return gateway === undefined ? undefined : { destination: gateway.key, hboneMtlsPort: gateway.hboneMtlsPort };
+}
+
+function portsJson(ports: PortMap): Record<string, number> {
+  return Object.fromEntries(ports);
+}
+
+function vipText({ network, ip, length }: Vip): string {
+  return length === undefined ? `${network}/${ip}` : `${network}/${ip}/${length}`;
+}
+
+function capital(word: string): string {
+  return word.slice(0, 1).toUpperCase() + word.slice(1);
+}

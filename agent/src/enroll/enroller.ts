@@ -1,0 +1,382 @@
+/**
+ * Brings the pods of this node into the mesh and out of it, and keeps looking that what is in is really captured.
+ *
+ * Order in: listeners, policies and identity, then capture, then the annotation. Traffic that is captured always finds
+ * somebody who decides. Order out: capture first, so that new connections are untouched while the rest goes.
+ * What an earlier process captured stays captured until we know whose it is: fail closed over a restart.
+ */
+import { Backoff } from "#lib/backoff.ts";
+import type { Pod } from "#lib/kube/types.ts";
+import { errorText, type Logger } from "#lib/log.ts";
+import { formatSpiffeId } from "#lib/spiffe.ts";
+import type { BpfPlane, Engine, PodId } from "../native.ts";
+import type { PodAnnotator } from "./annotator.ts";
+import { eligibility, isTerminal, wantsDns } from "./eligibility.ts";
+import type { LocalPod, LocalPods } from "./local-pods.ts";
+import { findPodNetns, type NetnsQuery, type PodNetns } from "./pod-netns.ts";
+import type { PodSource } from "./pod-watch.ts";
+
+/** Told around the engine's own add and remove. `added` may throw; the pod is then taken back out. */
+export interface PodHooks {
+  /** The pod's listeners stand, nothing is captured yet. */
+  added(pod: LocalPod): void;
+  /** Capture has ended; the engine still knows the pod. */
+  removed(pod: LocalPod): void;
+}
+
+export interface EnrollerOptions {
+  readonly source: PodSource;
+  readonly engine: Engine;
+  readonly bpf: BpfPlane;
+  readonly pods: LocalPods;
+  readonly hooks: PodHooks;
+  readonly annotator: PodAnnotator;
+  readonly podsCgroup: string;
+  readonly trustDomain: string;
+  readonly excludedNamespaces: readonly string[];
+  readonly dns: boolean;
+  readonly log: Logger;
+  readonly findNetns?: (query: NetnsQuery) => PodNetns | string;
+  readonly netnsCookie: (path: string) => bigint;
+}
+
+interface Pending {
+  readonly state: "pending";
+  reason: string;
+  attempts: number;
+  readonly backoff: Backoff;
+  timer: NodeJS.Timeout | undefined;
+  /** A capture that outlived the pod's engine side: kept, so that nothing leaves in the clear meanwhile. */
+  kept: bigint | undefined;
+}
+
+interface Enrolled {
+  readonly state: "enrolled";
+  readonly pod: LocalPod;
+  readonly cookie: bigint;
+  readonly inode: bigint;
+}
+
+type PodState = Pending | Enrolled;
+
+export interface EnrollmentStatus {
+  readonly uid: string;
+  readonly state: "Up" | "Pending";
+  readonly namespace: string;
+  readonly name: string;
+  readonly serviceAccount: string;
+  readonly id: PodId | undefined;
+  readonly reason: string | undefined;
+}
+
+const RETRY_MS = [100, 5000] as const;
+const RECHECK_MS = 10_000;
+/** Failures that only last a moment are not worth an annotation, which the whole mesh hears of. */
+const ANNOTATE_PENDING_AFTER = 4;
+
+export class Enroller {
+  readonly #options: EnrollerOptions;
+  readonly #findNetns: (query: NetnsQuery) => PodNetns | string;
+  readonly #states = new Map<string, PodState>();
+  #lastId: PodId = 0;
+  #recheck: NodeJS.Timeout | undefined;
+  #started = false;
+  #adopting = true;
+  #startedCount = 0;
+  #stoppedCount = 0;
+
+  constructor(options: EnrollerOptions) {
+    this.#options = options;
+    this.#findNetns = options.findNetns ?? findPodNetns;
+  }
+
+  /** To be called once pods and namespaces are known. */
+  start(): void {
+    this.#started = true;
+    for (const pod of this.#options.source.pods()) this.reconcile(pod.metadata.uid ?? "");
+    this.#releaseStale();
+    this.#recheck = setInterval(() => this.recheck(), RECHECK_MS);
+    this.#recheck.unref();
+  }
+
+  /** Stops looking; pods stay as they are, captured and in the kernel's hands. */
+  stop(): void {
+    this.#started = false;
+    clearInterval(this.#recheck);
+    for (const state of this.#states.values()) if (state.state === "pending") clearTimeout(state.timer);
+  }
+
+  namespaceChanged(namespace: string): void {
+    for (const pod of this.#options.source.pods()) {
+      if (pod.metadata.namespace === namespace) this.reconcile(pod.metadata.uid ?? "");
+    }
+  }
+
+  /** Brings one pod to where it belongs now. */
+  reconcile(uid: string): void {
+    if (!this.#started) return;
+    const pod = this.#options.source.pod(uid);
+    if (pod === undefined) {
+      this.#leave(uid, "pod deleted");
+      this.#options.annotator.forget(uid);
+      return;
+    }
+    const verdict = eligibility({
+      pod,
+      namespaceLabels: this.#options.source.namespaceLabels(pod.metadata.namespace ?? ""),
+      excludedNamespaces: this.#options.excludedNamespaces,
+    });
+    if (verdict.eligible) {
+      this.#enter(uid, pod);
+      return;
+    }
+    this.#leave(uid, verdict.why);
+    if (this.#adopting) this.#releaseUnwanted(uid, pod);
+    if (!isTerminal(pod)) this.#options.annotator.set(pod, undefined);
+  }
+
+  /** The mesh's records of this node's workloads changed: an identity may be another than was assumed. */
+  localsChanged(): void {
+    for (const [uid, state] of this.#states) {
+      if (state.state !== "enrolled") continue;
+      const pod = this.#options.source.pod(uid);
+      if (pod !== undefined && !sameConfig(state.pod, this.#describe(uid, pod, state.pod.id))) this.reconcile(uid);
+    }
+  }
+
+  status(): EnrollmentStatus[] {
+    return [...this.#states].map(([uid, state]) => {
+      const pod = this.#options.source.pod(uid);
+      return {
+        uid,
+        state: state.state === "enrolled" ? "Up" : "Pending",
+        namespace: pod?.metadata.namespace ?? "",
+        name: pod?.metadata.name ?? "",
+        serviceAccount: pod?.spec?.serviceAccountName ?? "default",
+        id: state.state === "enrolled" ? state.pod.id : undefined,
+        reason: state.state === "pending" ? state.reason : undefined,
+      };
+    });
+  }
+
+  /** Pods enrolled and pending now, and how many have come and gone since the start. */
+  counts(): { active: number; pending: number; started: number; stopped: number } {
+    let active = 0;
+    for (const { state } of this.#states.values()) if (state === "enrolled") active++;
+    return {
+      active,
+      pending: this.#states.size - active,
+      started: this.#startedCount,
+      stopped: this.#stoppedCount,
+    };
+  }
+
+  /** Looks whether what should be captured is, in the namespace that the pod is in now. */
+  recheck(): void {
+    const captured = new Set(this.#options.bpf.captured());
+    for (const [uid, state] of this.#states) {
+      const pod = this.#options.source.pod(uid);
+      if (state.state !== "enrolled" || pod === undefined) continue;
+      const lost = captured.has(state.cookie) ? this.#movedAway(uid, state) : "capture is gone";
+      if (lost === undefined) continue;
+      this.#options.log.warn("pod is no longer captured", { pod: podName(pod), reason: lost });
+      this.#leave(uid, lost);
+      this.#enter(uid, pod);
+    }
+    this.#releaseStale();
+  }
+
+  #enter(uid: string, pod: Pod): void {
+    const state = this.#states.get(uid);
+    if (state?.state === "enrolled") {
+      if (sameConfig(state.pod, this.#describe(uid, pod, state.pod.id))) {
+        this.#options.annotator.set(pod, "enabled");
+        return;
+      }
+      this.#takeOut(uid, state, "pod changed");
+    }
+    const pending: Pending =
+      state?.state === "pending"
+        ? state
+        : {
+            state: "pending",
+            reason: "",
+            attempts: 0,
+            backoff: new Backoff(...RETRY_MS),
+            timer: undefined,
+            kept: state?.cookie,
+          };
+    this.#states.set(uid, pending);
+    this.#attempt(uid, pod, pending);
+  }
+
+  #attempt(uid: string, pod: Pod, pending: Pending): void {
+    clearTimeout(pending.timer);
+    const failure = this.#tryEnroll(uid, pod);
+    if (failure === undefined) {
+      this.#options.annotator.set(pod, "enabled");
+      this.#options.log.info("enrolled pod", { pod: podName(pod), attempts: pending.attempts + 1 });
+      return;
+    }
+    pending.attempts++;
+    if (failure !== pending.reason) {
+      this.#options.log[pending.attempts > ANNOTATE_PENDING_AFTER ? "warn" : "debug"]("pod is pending", {
+        pod: podName(pod),
+        reason: failure,
+      });
+    }
+    pending.reason = failure;
+    // Without an address the pod is only starting; the API will tell us of it.
+    if (pending.attempts >= ANNOTATE_PENDING_AFTER && podAddresses(pod).length > 0) {
+      this.#options.annotator.set(pod, "pending");
+    }
+    pending.timer = setTimeout(() => this.reconcile(uid), pending.backoff.next());
+    pending.timer.unref();
+  }
+
+  /** Undefined when the pod is enrolled, else why it is not. */
+  #tryEnroll(uid: string, pod: Pod): string | undefined {
+    const { engine, bpf, pods, hooks } = this.#options;
+    const found = this.#findNetns({
+      podsCgroup: this.#options.podsCgroup,
+      uid,
+      addresses: podAddresses(pod),
+    });
+    if (typeof found === "string") return found;
+    using netns = found;
+    const owner = this.#ownerOf(netns.inode);
+    if (owner !== undefined) return `its network namespace already belongs to pod ${owner}`;
+    const local = this.#describe(uid, pod, ++this.#lastId);
+    try {
+      engine.addPod({
+        id: local.id,
+        uid,
+        netnsPath: netns.path,
+        addresses: local.addresses,
+        identity: local.identity,
+        baggage: "",
+      });
+    } catch (error) {
+      return `listeners: ${errorText(error)}`;
+    }
+    pods.add(local);
+    try {
+      hooks.added(local);
+      const cookie = bpf.capture({
+        id: local.id,
+        netnsPath: netns.path,
+        addresses: local.addresses,
+        dns: local.dns,
+      });
+      this.#states.set(uid, { state: "enrolled", pod: local, cookie, inode: netns.inode });
+      this.#startedCount++;
+      return undefined;
+    } catch (error) {
+      hooks.removed(local);
+      pods.delete(local.id);
+      engine.removePod(local.id);
+      return `capture: ${errorText(error)}`;
+    }
+  }
+
+  #leave(uid: string, why: string): void {
+    const state = this.#states.get(uid);
+    if (state === undefined) return;
+    const cookie = state.state === "enrolled" ? state.cookie : state.kept;
+    if (cookie !== undefined) this.#options.bpf.release(cookie);
+    if (state.state === "enrolled") {
+      this.#takeOut(uid, state, why);
+      return;
+    }
+    clearTimeout(state.timer);
+    this.#states.delete(uid);
+  }
+
+  /** Ends the engine's side of a pod and leaves its capture as it is. */
+  #takeOut(uid: string, { pod }: Enrolled, why: string): void {
+    const { engine, pods, hooks, log } = this.#options;
+    this.#states.delete(uid);
+    hooks.removed(pod);
+    pods.delete(pod.id);
+    engine.removePod(pod.id);
+    this.#stoppedCount++;
+    log.info("unenrolled pod", { pod: `${pod.namespace}/${pod.name}`, reason: why });
+  }
+
+  #describe(uid: string, pod: Pod, id: PodId): LocalPod {
+    const { namespace = "", name } = pod.metadata;
+    const serviceAccount = pod.spec?.serviceAccountName ?? "default";
+    const addresses = podAddresses(pod);
+    const known = this.#options.pods.find({ namespace, name, serviceAccount, addresses });
+    const trustDomain = known?.trustDomain ?? this.#options.trustDomain;
+    return {
+      id,
+      uid,
+      namespace,
+      name,
+      serviceAccount,
+      addresses,
+      identity: formatSpiffeId({ trustDomain, namespace, serviceAccount }),
+      dns: wantsDns(pod, this.#options.dns),
+    };
+  }
+
+  #ownerOf(inode: bigint): string | undefined {
+    for (const state of this.#states.values()) {
+      if (state.state === "enrolled" && state.inode === inode) return `${state.pod.namespace}/${state.pod.name}`;
+    }
+    return undefined;
+  }
+
+  /** A pod that got a new sandbox has the same uid and another namespace. */
+  #movedAway(uid: string, state: Enrolled): string | undefined {
+    const { podsCgroup } = this.#options;
+    const found = this.#findNetns({ podsCgroup, uid, addresses: state.pod.addresses });
+    if (typeof found === "string") return undefined;
+    using netns = found;
+    return netns.inode === state.inode ? undefined : "pod has a new network namespace";
+  }
+
+  /** An earlier process captured this pod, which has left the mesh since. */
+  #releaseUnwanted(uid: string, pod: Pod): void {
+    if (pod.spec?.hostNetwork === true || isTerminal(pod)) return;
+    const { podsCgroup, bpf } = this.#options;
+    const found = this.#findNetns({ podsCgroup, uid, addresses: podAddresses(pod) });
+    if (typeof found === "string") return;
+    using netns = found;
+    const cookie = this.#options.netnsCookie(netns.path);
+    if (bpf.captured().includes(cookie)) bpf.release(cookie);
+  }
+
+  /**
+   * Ends captures that belong to no pod of ours. Not while a pod is pending: one of them may be its, and letting go
+   * would send its traffic out in the clear.
+   */
+  #releaseStale(): void {
+    const ours = new Set<bigint>();
+    for (const state of this.#states.values()) {
+      if (state.state === "pending") return;
+      ours.add(state.cookie);
+    }
+    this.#adopting = false;
+    for (const cookie of this.#options.bpf.captured()) {
+      if (ours.has(cookie)) continue;
+      this.#options.bpf.release(cookie);
+      this.#options.log.info("released a capture of no living pod", { netns_cookie: String(cookie) });
+    }
+  }
+}
+
+export function podAddresses(pod: Pod): readonly string[] {
+  const many = pod.status?.podIPs?.map(({ ip }) => ip) ?? [];
+  if (many.length > 0) return many;
+  return pod.status?.podIP === undefined ? [] : [pod.status.podIP];
+}
+
+function sameConfig(a: LocalPod, b: LocalPod): boolean {
+  return a.identity === b.identity && a.dns === b.dns && a.addresses.join() === b.addresses.join();
+}
+
+function podName(pod: Pod): string {
+  return `${pod.metadata.namespace}/${pod.metadata.name}`;
+}

@@ -1,0 +1,72 @@
+/** Entry point: `weft-agent` runs the agent, `weft-agent cleanup` removes everything that it put into the kernel. */
+import { parseArgs } from "node:util";
+import { KubeClient } from "#lib/kube/client.ts";
+import { errorText } from "#lib/log.ts";
+import packageJson from "../../package.json" with { type: "json" };
+import { startAgent } from "./app.ts";
+import { loadConfig, pinDirFromEnv } from "./config.ts";
+import { loadAddon } from "./native.ts";
+
+const USAGE = `usage: weft-agent [cleanup]
+
+Without a command: runs the agent of this node until SIGTERM. Configured by environment variables.
+cleanup: removes every BPF link, map and program of the agent from this node. Stop the agent first.
+`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { help: { type: "boolean", short: "h" } },
+  });
+  const [command, ...rest] = positionals;
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  if (rest.length > 0 || (command !== undefined && command !== "cleanup")) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  if (process.geteuid?.() !== 0) throw new Error("must run as root: it loads BPF programs and enters pods' namespaces");
+  return command === "cleanup" ? cleanup() : run();
+}
+
+function cleanup(): number {
+  const pinDir = pinDirFromEnv(process.env);
+  const found = loadAddon().cleanupBpf(pinDir);
+  process.stdout.write(found ? `removed everything below ${pinDir}\n` : `nothing below ${pinDir}\n`);
+  return 0;
+}
+
+async function run(): Promise<number> {
+  const config = loadConfig(process.env);
+  const kube = KubeClient.fromEnvironment(process.env);
+  const agent = await startAgent(config, { addon: loadAddon(), kube, version: packageJson.version });
+  const log = agent.log.logger("agent");
+  const { admin, metrics, ready } = agent.addresses;
+  log.info("started", {
+    version: packageJson.version,
+    node: config.nodeName,
+    admin: `${admin.host}:${admin.port}`,
+    metrics: `${metrics.host}:${metrics.port}`,
+    ready: `${ready.host}:${ready.port}`,
+  });
+  void agent.readiness.whenReady().then(() => log.info("ready", {}));
+  const reason = await Promise.race([agent.quitRequested, signalled()]);
+  await agent.close(reason);
+  return 0;
+}
+
+function signalled(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+try {
+  process.exit(await main(process.argv.slice(2)));
+} catch (error) {
+  process.stderr.write(`weft-agent: ${errorText(error)}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,111 @@
+/** One line per connection at its end. Plain form by hand, since it is written thousands of times a second. */
+import { joinHostPort } from "#lib/address.ts";
+import { type LogFields, type Logger, type LogRoot, timestamp } from "#lib/log.ts";
+import type { ConnectionRecord, SocketAddress } from "../native.ts";
+import type { Attribution, PeerFacts } from "./attribution.ts";
+
+const SCOPE = "access";
+const HBONE_PORT = 15008;
+/** Ends that a peer brings about in ordinary life. */
+const ORDINARY = new Set(["none", "peer_reset", "drained", "idle_timeout"]);
+
+export class AccessLog {
+  readonly #root: LogRoot;
+  readonly #logger: Logger;
+
+  constructor(root: LogRoot) {
+    this.#root = root;
+    this.#logger = root.logger(SCOPE);
+  }
+
+  write(record: ConnectionRecord, attribution: Attribution): void {
+    const level = ORDINARY.has(record.reason) ? "info" : "error";
+    if (!this.#root.enabled(SCOPE, level)) return;
+    if (this.#root.format === "json") this.#logger[level]("connection complete", jsonFields(record, attribution));
+    else this.#root.writeLine(plainLine(level, record, attribution));
+  }
+}
+
+export function plainLine(level: string, record: ConnectionRecord, attribution: Attribution): string {
+  const { outbound, source, destination, service } = attribution;
+  let line = `${timestamp(record.openedAtMs + record.durationMs)}\t${level}\t${SCOPE}\tconnection complete\tsrc.addr=${addressText(record.source)}`;
+  line += peerText("src", source);
+  line += ` dst.addr=${addressText(dialled(record))}`;
+  if (record.authority !== undefined) line += ` dst.hbone_addr=${bare(record.authority)}`;
+  if (service !== undefined) line += ` dst.service="${service.hostname}"`;
+  line += peerText("dst", destination);
+  line += outbound ? ' direction="outbound"' : ' direction="inbound"';
+  line += ` bytes_sent=${outbound ? record.requestBytes : record.responseBytes}`;
+  line += ` bytes_recv=${outbound ? record.responseBytes : record.requestBytes}`;
+  line += ` duration="${Math.round(record.durationMs)}ms"`;
+  const error = errorOf(record);
+  if (error !== undefined) line += ` error=${JSON.stringify(error)}`;
+  return `${line}\n`;
+}
+
+function peerText(prefix: string, peer: PeerFacts): string {
+  let text = "";
+  if (peer.name !== undefined) text += ` ${prefix}.workload=${JSON.stringify(peer.name)}`;
+  if (peer.namespace !== undefined) text += ` ${prefix}.namespace=${JSON.stringify(peer.namespace)}`;
+  if (peer.identity !== undefined) text += ` ${prefix}.identity=${JSON.stringify(peer.identity)}`;
+  if (peer.cluster !== undefined) text += ` ${prefix}.cluster=${JSON.stringify(peer.cluster)}`;
+  return text;
+}
+
+function jsonFields(record: ConnectionRecord, { outbound, source, destination, service }: Attribution): LogFields {
+  return {
+    "src.addr": addressText(record.source),
+    "src.workload": source.name,
+    "src.namespace": source.namespace,
+    "src.identity": source.identity,
+    "src.cluster": source.cluster,
+    "dst.addr": addressText(dialled(record)),
+    "dst.hbone_addr": record.authority,
+    "dst.service": service?.hostname,
+    "dst.workload": destination.name,
+    "dst.namespace": destination.namespace,
+    "dst.identity": destination.identity,
+    "dst.cluster": destination.cluster,
+    direction: outbound ? "outbound" : "inbound",
+    bytes_sent: outbound ? record.requestBytes : record.responseBytes,
+    bytes_recv: outbound ? record.responseBytes : record.requestBytes,
+    duration: `${Math.round(record.durationMs)}ms`,
+    error: errorOf(record),
+  };
+}
+
+/** What the tunnel was opened to; the application's own address is in the authority. */
+function dialled(record: ConnectionRecord): SocketAddress {
+  if (record.path === "inbound-hbone") return { ip: record.destination.ip, port: HBONE_PORT };
+  if (record.path === "outbound") return record.upstream ?? record.destination;
+  return record.destination;
+}
+
+/** Why the connection ended, for people; undefined for an orderly end. */
+export function errorOf(record: ConnectionRecord): string | undefined {
+  switch (record.reason) {
+    case "none":
+      return undefined;
+    case "policy_denied":
+      return `connection closed due to policy rejection: ${decider(record.policy)}`;
+    case "policy_changed":
+      return `connection closed due to policy change: ${decider(record.policy)}`;
+    default:
+      return record.detail === undefined || record.detail === "" ? record.reason : `${record.reason}: ${record.detail}`;
+  }
+}
+
+function decider(policy: string | undefined): string {
+  return policy === undefined || policy === ""
+    ? "allow policies exist, but none allowed"
+    : `explicitly denied by: ${policy}`;
+}
+
+/** A peer chose this text: it must not be able to end the value. */
+function bare(text: string): string {
+  return /^[\w.:[\]-]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+function addressText(address: SocketAddress): string {
+  return joinHostPort(address.ip, address.port);
+}
