@@ -3,116 +3,23 @@
 //
 // The input is a list of steps, so that mutations reach deep states: frames with a correct length around fuzzed
 // content, canned CONNECT requests, raw bytes, passing time, and what the application does.
-#include <map>
-#include <memory>
-
 #include "fuzz/byte_source.h"
 #include "fuzz/fuzz_target.h"
-#include "hbone/h2_session.h"
+#include "fuzz/h2_application.h"
 
 namespace {
 
 using weft::fuzz::ByteSource;
 namespace h2 = weft::h2;
 
-// Small, so that the fuzzer meets the limits.
-constexpr weft::H2Config kConfig{.server = true,
-                                 .base_window = 4096,
-                                 .max_window = 16384,
-                                 .connection_window = 131072,
-                                 .max_frame = 16384,
-                                 .max_streams = 8,
-                                 .max_header_list = 1024};
-
-class Application final : public weft::H2Session::Output {
- public:
-  // One accepted stream. Owned by the map until it was closed.
-  class Handler final : public weft::StreamHandler {
-   public:
-    Handler(Application& app, weft::H2Stream& stream) : app_(app), stream_(&stream), id_(stream.id()) {}
-    void OnStreamHeaders(const weft::HeaderBlock&, bool) override { FUZZ_CHECK(false); }
-    void OnStreamData(std::span<const uint8_t> bytes) override {
-      FUZZ_CHECK(!ended_);
-      held_ += bytes.size();
-      FUZZ_CHECK(held_ <= kConfig.max_window);
-    }
-    void OnStreamEnd() override {
-      FUZZ_CHECK(!ended_);
-      ended_ = true;
-    }
-    void OnStreamWritable() override {}
-    void OnStreamClosed(uint32_t, bool) override {
-      FUZZ_CHECK(app_.handlers_.contains(id_));
-      app_.closed_.push_back(std::move(app_.handlers_[id_]));
-      app_.handlers_.erase(id_);
-    }
-
-    weft::H2Stream& stream() { return *stream_; }
-    size_t held_ = 0;
-    bool ended_ = false;
-    bool answered_ = false;
-    bool finished_ = false;
-
-   private:
-    Application& app_;
-    weft::H2Stream* stream_;
-    uint32_t id_;
-  };
-
-  void OnFrames(std::span<const uint8_t> bytes) override { CheckFrames(bytes); }
-  size_t SendRoom() override { return 65536; }
-  void OnRequest(weft::H2Stream& stream, weft::HeaderBlock, bool) override {
-    FUZZ_CHECK(stream.id() % 2 == 1);
-    FUZZ_CHECK(!handlers_.contains(stream.id()));
-    auto handler = std::make_unique<Handler>(*this, stream);
-    stream.set_handler(handler.get());
-    handlers_.emplace(stream.id(), std::move(handler));
-    FUZZ_CHECK(handlers_.size() <= kConfig.max_streams);
-  }
-  void OnCapacityChanged() override {}
-  void OnPingAck(uint64_t) override {}
-
-  Handler* Pick(unsigned n) {
-    if (handlers_.empty()) return nullptr;
-    auto at = handlers_.begin();
-    std::advance(at, n % handlers_.size());
-    return at->second.get();
-  }
-  // Closed handlers go only between calls into the session.
-  void Sweep() { closed_.clear(); }
-  bool empty() const { return handlers_.empty(); }
-
- private:
-  // Output is whole frames of sane type and size.
-  static void CheckFrames(std::span<const uint8_t> bytes) {
-    while (!bytes.empty()) {
-      FUZZ_CHECK(bytes.size() >= h2::kFrameHeaderBytes);
-      const h2::FrameHeader header = h2::ReadFrameHeader(bytes.data());
-      FUZZ_CHECK(header.type <= h2::kContinuation);
-      FUZZ_CHECK(header.length <= h2::kMaxMaxFrame);
-      bytes = bytes.subspan(h2::kFrameHeaderBytes);
-      FUZZ_CHECK(bytes.size() >= header.length);
-      bytes = bytes.subspan(header.length);
-    }
-  }
-
-  std::map<uint32_t, std::unique_ptr<Handler>> handlers_;
-  std::vector<std::unique_ptr<Handler>> closed_;
-};
-
-std::vector<uint8_t> Frame(uint8_t type, uint8_t flags, uint32_t stream, std::span<const uint8_t> payload) {
-  std::vector<uint8_t> frame(h2::kFrameHeaderBytes);
-  h2::WriteFrameHeader(frame.data(), {static_cast<uint32_t>(payload.size()), type, flags, stream});
-  frame.insert(frame.end(), payload.begin(), payload.end());
-  return frame;
-}
+using weft::fuzz::Frame;
 
 // `:method: CONNECT`, `:authority: a:80`, as literals.
 constexpr uint8_t kConnect[] = {0x02, 0x07, 'C', 'O', 'N', 'N', 'E', 'C', 'T', 0x01, 0x04, 'a', ':', '8', '0'};
 
 class Driver {
  public:
-  explicit Driver(ByteSource& source) : source_(source), session_(kConfig, app_) { session_.Start(); }
+  explicit Driver(ByteSource& source) : source_(source), session_(Config(), app_) { session_.Start(); }
 
   void Run() {
     const std::string_view preface = h2::kPreface;
@@ -128,6 +35,12 @@ class Driver {
   }
 
  private:
+  static weft::H2Config Config() {
+    weft::H2Config config = weft::fuzz::kSmallConfig;
+    config.server = true;
+    return config;
+  }
+
   void Step() {
     const unsigned kind = source_.Below(8);
     const uint32_t stream = source_.Below(16);
@@ -182,7 +95,7 @@ class Driver {
     }
   }
 
-  void Answer(Application::Handler& handler) {
+  void Answer(weft::fuzz::H2Application::Handler& handler) {
     const bool refuse = source_.Below(4) == 0;
     const weft::HeaderField fields[] = {{":status", refuse ? "401" : "200"}};
     handler.answered_ = true;
@@ -190,7 +103,7 @@ class Driver {
     session_.Answer(handler.stream(), fields, refuse);
   }
 
-  void SendSome(Application::Handler& handler) {
+  void SendSome(weft::fuzz::H2Application::Handler& handler) {
     const size_t n = std::min<size_t>({session_.SendBudget(handler.stream()), session_.max_send_frame(), 512});
     if (n == 0) return;
     std::vector<uint8_t> frames(h2::kFrameHeaderBytes + n);
@@ -208,7 +121,7 @@ class Driver {
   }
 
   ByteSource& source_;
-  Application app_;
+  weft::fuzz::H2Application app_{/*client=*/false};
   weft::H2Session session_;
   uint64_t now_ms_ = 1000;
   bool alive_ = true;
