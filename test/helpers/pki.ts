@@ -102,6 +102,19 @@ export class TestCa {
     };
   }
 
+  /** Signs a PEM request for `identity`, as a mesh's authority does. Leaf and intermediates one by one, root last. */
+  async answerRequest(csr: string, identity: string, options: IssueOptions = {}): Promise<string[]> {
+    const request = new x509.Pkcs10CertificateRequest(csr);
+    if (!(await request.verify())) throw new Error("the request is not signed by its own key");
+    const publicKey = await request.publicKey.export();
+    const leaf = await this.#sign("", publicKey as webcrypto.CryptoKey, options, [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),
+      new x509.SubjectAlternativeNameExtension([{ type: "url", value: options.uris?.[0] ?? identity }], true),
+    ]);
+    return [...[leaf, ...this.#intermediates].map((certificate) => certificate.toString("pem")), this.#rootPem];
+  }
+
   #sign(
     subject: string,
     publicKey: webcrypto.CryptoKey,

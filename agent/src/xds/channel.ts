@@ -1,11 +1,15 @@
 /** gRPC channels to the control plane: TLS 1.3, the mesh's root, a bearer token with every request. */
 import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { checkServerIdentity, createSecureContext, rootCertificates } from "node:tls";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { joinHostPort } from "#lib/address.ts";
 import { MAX_MESSAGE_BYTES } from "#lib/xds/types.ts";
 import type { PeerConfig, RootSource, TokenSource } from "../config.ts";
 
 const CIPHERS = "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256";
+/** Sent when the server is known by address only; what the certificate must carry is checked apart from it. */
+const NAME_FOR_ADDRESS = "istiod";
 const KEEPALIVE_TIME_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 
@@ -18,20 +22,22 @@ export const identityCodec = {
 /** Opens a channel; the root certificate is read now, so that a new one needs no restart. */
 export async function openChannel(peer: PeerConfig): Promise<Client> {
   const url = new URL(peer.address);
-  const host = url.hostname;
+  const host = url.hostname.replace(/^\[|\]$/g, "");
   const context = createSecureContext({
     ca: await rootPem(peer.root),
     minVersion: "TLSv1.3",
     ciphers: CIPHERS,
   });
   const tls = credentials.createFromSecureContext(context, {
-    checkServerIdentity: (name, certificate) => {
-      const error = checkServerIdentity(name, certificate);
+    checkServerIdentity: (_name, certificate) => {
+      const error = checkServerIdentity(host, certificate);
       if (error === undefined || peer.alternativeHost === undefined) return error;
       return checkServerIdentity(peer.alternativeHost, certificate);
     },
   });
-  return new Client(`dns:${host}:${url.port || "443"}`, tls, {
+  return new Client(`dns:${joinHostPort(host, Number(url.port || 443))}`, tls, {
+    // TLS names no server by its address; without this grpc-js would try to.
+    ...(isIP(host) === 0 ? {} : { "grpc.ssl_target_name_override": peer.alternativeHost ?? NAME_FOR_ADDRESS }),
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.keepalive_time_ms": KEEPALIVE_TIME_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
