@@ -92,5 +92,24 @@ build/stamp/envoy: build/stamp/apt
 fuzz: build/stamp/apt
 	$(MAKE) --no-print-directory -C native/fuzz run SECONDS_EACH=$(or $(SECONDS),30)
 
+# ---- demo and bench -----------------------------------------------------------------------------------------------
+TOOLS := build/tools/weft-wiretap build/tools/weft-bench-peer
+CC_TOOL = gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror
+build/tools/weft-wiretap: $(wildcard demo/wiretap/*.[ch]) build/stamp/apt
+	@mkdir -p $(@D)
+	$(CC_TOOL) $(filter %.c,$^) -o $@
+build/tools/weft-bench-peer: $(wildcard bench/peer/*.[ch]) build/stamp/apt
+	@mkdir -p $(@D)
+	$(CC_TOOL) $(filter %.c,$^) -o $@
+
+# ONCE=1: exit by itself, non-zero when something that it claims was not true.
+demo: build $(TOOLS)
+	@ONCE=$(ONCE) node demo/main.ts
+
+# JSON=1: one JSON object on standard output, and nothing else.
+bench:
+	@$(MAKE) --no-print-directory build $(TOOLS) >&2
+	@JSON=$(JSON) ROUNDS=$(ROUNDS) node bench/main.ts
+
 clean:
 	rm -rf build proto/gen

@@ -44,7 +44,7 @@ int PingPong(const char* host, int port, int seconds) {
   return 0;
 }
 
-int HoldIdle(const char* host, int port, int count) {
+int HoldIdle(const char* host, int port, int count, int seconds) {
   const struct rlimit files = {.rlim_cur = (rlim_t)count + 64, .rlim_max = (rlim_t)count + 64};
   if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
     perror("cannot raise the number of open files");
@@ -58,10 +58,6 @@ int HoldIdle(const char* host, int port, int count) {
       return 1;
     }
   }
-  printf("ready\n");
-  fflush(stdout);
-  char rest[64];
-  while (read(STDIN_FILENO, rest, sizeof rest) > 0) {
-  }
+  sleep((unsigned)seconds);
   return 0;
 }

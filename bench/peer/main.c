@@ -5,11 +5,16 @@
 #include "peer.h"
 
 int main(int argc, char** argv) {
-  if (argc == 4 && strcmp(argv[1], "serve") == 0) return Serve(atoi(argv[2]), atoi(argv[3]));
-  if (argc == 5 && strcmp(argv[1], "ping-pong") == 0) return PingPong(argv[2], atoi(argv[3]), atoi(argv[4]));
-  if (argc == 5 && strcmp(argv[1], "hold-idle") == 0) return HoldIdle(argv[2], atoi(argv[3]), atoi(argv[4]));
-  fprintf(
-      stderr,
-      "usage: weft-bench-peer serve HTTP_PORT ECHO_PORT | ping-pong HOST PORT SECONDS | hold-idle HOST PORT COUNT\n");
+  const char* command = argc > 1 ? argv[1] : "";
+  if (argc == 4 && strcmp(command, "serve") == 0) return Serve(atoi(argv[2]), atoi(argv[3]));
+  if (argc == 5 && strcmp(command, "ping-pong") == 0) return PingPong(argv[2], atoi(argv[3]), atoi(argv[4]));
+  if (argc == 6 && strcmp(command, "hold-idle") == 0) {
+    return HoldIdle(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
+  }
+  fputs(
+      "usage: weft-bench-peer serve HTTP_PORT ECHO_PORT\n"
+      "       weft-bench-peer ping-pong HOST PORT SECONDS\n"
+      "       weft-bench-peer hold-idle HOST PORT COUNT SECONDS\n",
+      stderr);
   return 2;
 }

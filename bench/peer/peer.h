@@ -14,8 +14,8 @@ int Serve(int http_port, int echo_port);
 /* Round trips of 64 bytes over one connection for `seconds`; prints one JSON line. */
 int PingPong(const char* host, int port, int seconds);
 
-/* Opens `count` connections, proves each by an echoed byte, prints "ready" and holds them until stdin ends. */
-int HoldIdle(const char* host, int port, int count);
+/* Opens `count` connections, proves each by an echoed byte and holds them for `seconds`. */
+int HoldIdle(const char* host, int port, int count, int seconds);
 
 /* A blocking TCP connection with TCP_NODELAY, -1 after a message on stderr. */
 int Connect(const char* host, int port);

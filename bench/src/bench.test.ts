@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { AIMS, figure } from "./aims.ts";
 import { busySeconds } from "./cpu-time.ts";
 import { LOADS, type Load, parseIperf, parseWrk } from "./loads.ts";
+import { residentBytes } from "./memory.ts";
 import { table, tunnelFigures } from "./report.ts";
 import { compare } from "./rounds.ts";
 import { median } from "./stats.ts";
@@ -17,6 +18,13 @@ describe("median", () => {
 describe("busySeconds", () => {
   it("counts user, nice, system, irq and softirq, not idle, iowait or steal", () => {
     expect(busySeconds("cpu  100 200 300 9999 9999 400 500 9999\ncpu0 1 1 1 1 1 1 1\n")).toBe(15);
+  });
+});
+
+describe("residentBytes", () => {
+  it("reads VmRSS, and says so when the process has ended", () => {
+    expect(residentBytes(1, "Name:\tnode\nVmRSS:\t  2048 kB\n")).toBe(2048 * 1024);
+    expect(() => residentBytes(7, "Name:\tnode\nState:\tZ (zombie)\n")).toThrow("process 7");
   });
 });
 

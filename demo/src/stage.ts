@@ -34,9 +34,9 @@ export interface WireReport {
 export interface Stage {
   readonly kubeconfig: string;
   readonly nodes: readonly StageNode[];
-  /** `kubectl apply -f` and `delete -f` of a file. */
-  apply(path: string): Promise<void>;
-  remove(path: string): Promise<void>;
+  /** What `kubectl apply -f -` and `delete -f -` do with the YAML text. */
+  apply(manifest: string): Promise<void>;
+  remove(manifest: string): Promise<void>;
   pods(namespace: string): Promise<StagePod[]>;
   /** Runs a program of this machine in the pod. */
   exec(pod: StagePod, argv: readonly string[], timeoutMs?: number): Promise<ExecResult>;
@@ -49,6 +49,8 @@ export interface Stage {
 export interface StageNode {
   readonly name: string;
   readonly metricsUrl: string;
+  /** Process id of the agent now running. */
+  agentPid(): Promise<number>;
   accessLog(): Promise<AccessLine[]>;
   metrics(): Promise<MetricSample[]>;
 }

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { REASONS } from "#lib/reasons.ts";
+import { AgentMetrics, type MetricsSources } from "../../agent/src/telemetry/agent-metrics.ts";
+import { TCP_LABELS } from "../../agent/src/telemetry/series.ts";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
 
@@ -45,4 +47,20 @@ describe("docs/reference", () => {
     expect([...inDocs].filter((name) => !inSource.has(name) && !source.includes(name))).toEqual([]);
     expect([...inSource].filter((name) => !inDocs.has(name))).toEqual([]);
   });
+
+  it("metrics.md lists the metrics of the agent, each with its type, and their labels", () => {
+    const metrics = new AgentMetrics(NOTHING);
+    const registered = metrics.registry.getMetricsAsArray().map(({ name, type }) => `${name} ${type}`);
+    const page = read("metrics.md");
+    const documented = rows(page)
+      .filter(([name = ""]) => /^`\w+`$/.test(name))
+      .map(([name = "", type]) => `${name.replaceAll("`", "")} ${type}`);
+    expect(documented.sort()).toEqual(registered.sort());
+    for (const label of TCP_LABELS) expect(page).toContain(`\`${label}\``);
+  });
 });
+
+function none(): void {}
+
+/** Enough to construct the metrics; nothing is scraped. */
+const NOTHING = { pods: none, mesh: none, identities: none, connected: none } as unknown as MetricsSources;
