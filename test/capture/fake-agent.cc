@@ -307,7 +307,9 @@ class FakeAgent {
 // Arguments: PIN_DIR PODS_CGROUP AGENT_CGROUP KUBELET_CGROUP|- MAX_FLOWS
 int main(int argc, char** argv) {
   if (argc != 6) return 64;
-  const rlimit files{.rlim_cur = 65536, .rlim_max = 65536};
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   weft::BpfPlaneConfig config{.pin_dir = argv[1],
                               .pods_cgroup = argv[2],
