@@ -3,7 +3,7 @@
  * agent's memory. A table for people; one JSON object with JSON=1. ROUNDS: rounds per load and side.
  */
 import { fileURLToPath } from "node:url";
-import { cgroup2Mount } from "../demo/src/cgroup2.ts";
+import { cgroupMount } from "../playground/src/system/cgroup.ts";
 import { startStage } from "../demo/src/playground-stage.ts";
 import type { Stage } from "../demo/src/stage.ts";
 import { type Figure, type FigureName, figure } from "./src/aims.ts";
@@ -48,7 +48,7 @@ async function main(): Promise<void> {
     [100_000, "agent.mb_at_100000_workloads"],
   ] as const) {
     progress(`an agent with ${workloads} workloads`);
-    add(name, (await residentWithWorkloads(workloads, cgroup2Mount())) / BYTES_PER_MB);
+    add(name, (await residentWithWorkloads(workloads, cgroupMount())) / BYTES_PER_MB);
   }
   const all = { ...tunnelFigures(comparisons), ...figures };
   process.stdout.write(asJson ? `${JSON.stringify(all)}\n` : `\n${table(comparisons, all)}`);
