@@ -61,7 +61,7 @@ export class MeshModel {
   readonly authorizationPolicies = new Collection<AuthorizationPolicyFacts>((b, a) => this.#onPolicy(b, a));
   readonly peerAuthentications = new Collection<PeerAuthenticationFacts>((b, a) => this.#onPeerAuthentication(b, a));
   /** Not part of any resource: the certificate authority asks for them. */
-  readonly serviceAccounts = new Collection<Meta>();
+  readonly serviceAccounts = new Collection<Meta>(() => this.#tellIdentityListeners());
 
   readonly #definitions = new DefinitionIndex();
   readonly #policies: PolicyIndex;
@@ -70,7 +70,7 @@ export class MeshModel {
   readonly #workloadsOf = new OwnedNames();
   readonly #convertedOf = new OwnedNames();
   readonly #dirty: DirtySets;
-  readonly #podListeners = new Set<() => void>();
+  readonly #identityListeners = new Set<() => void>();
 
   /** `onDirty` is called when there is something to flush. */
   constructor(settings: MeshSettings, onDirty: () => void = () => {}) {
@@ -91,10 +91,14 @@ export class MeshModel {
     }
   }
 
-  /** `listener` is called after each change of a pod, until the returned function is. */
-  onPodChange(listener: () => void): () => void {
-    this.#podListeners.add(listener);
-    return () => this.#podListeners.delete(listener);
+  /** `listener` is called after each change of a pod or service account, until the returned function is. */
+  onIdentityChange(listener: () => void): () => void {
+    this.#identityListeners.add(listener);
+    return () => this.#identityListeners.delete(listener);
+  }
+
+  #tellIdentityListeners(): void {
+    for (const listener of this.#identityListeners) listener();
   }
 
   /** Derives what has changed since the last flush. */
@@ -136,7 +140,7 @@ export class MeshModel {
       if (after?.node) this.#podsOfNode.add(after.node, key);
     }
     this.#dirty.mark("pods", key);
-    for (const listener of this.#podListeners) listener();
+    this.#tellIdentityListeners();
   }
 
   #onService(before: ServiceDefinition | undefined, after: ServiceDefinition | undefined): void {

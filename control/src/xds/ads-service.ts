@@ -1,0 +1,216 @@
+/** The aggregated discovery service: checks who asks, and keeps every stream in step with the model. */
+import { randomBytes } from "node:crypto";
+import { fromBinary } from "@bufbuild/protobuf";
+import { type Metadata, type ServerDuplexStream, type ServiceDefinition, status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { parseIp } from "#lib/address.ts";
+import { DELTA_ADS_METHOD, type NodeId, parseNodeId, type TypeUrl } from "#lib/xds/types.ts";
+import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema, type Node } from "#proto/discovery_pb.ts";
+import { AuthenticationError, type CallerIdentity, type TokenAuthenticator } from "../auth/token-authenticator.ts";
+import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
+import { AddressIndex } from "./address-index.ts";
+import { BoundedOutlet } from "./outlet.ts";
+import { MAX_RESPONSE_BYTES } from "./responses.ts";
+import { type Push, Subscriber } from "./subscriber.ts";
+import { sharedBodies } from "./subscription.ts";
+
+export interface AdsMetrics {
+  connected(count: number): void;
+  /** A response went out. */
+  pushed(type: TypeUrl): void;
+  rejected(type: string): void;
+  refused(): void;
+}
+
+export interface AdsServiceOptions {
+  readonly model: MeshModel;
+  readonly authenticator: TokenAuthenticator;
+  readonly log: Logger;
+  readonly metrics: AdsMetrics;
+  readonly maxResponseBytes?: number;
+}
+
+/** Responses are encoded by us; requests are decoded when they come. */
+export const ADS_SERVICE: ServiceDefinition = {
+  DeltaAggregatedResources: {
+    path: DELTA_ADS_METHOD,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: (bytes: Buffer) => bytes,
+    requestDeserialize: (bytes: Buffer) => fromBinary(DeltaDiscoveryRequestSchema, bytes),
+    responseSerialize: (bytes: Buffer) => bytes,
+    responseDeserialize: (bytes: Buffer) => bytes,
+  },
+};
+
+type Stream = ServerDuplexStream<DeltaDiscoveryRequest, Buffer>;
+
+/** What may stand first in a node id. */
+const NODE_TYPES = ["ztunnel", "waypoint", "router", "sidecar", "agentgateway"];
+
+/** Why a stream is refused; the message goes to the client. */
+class RefusedError extends Error {
+  readonly code: status;
+  constructor(code: status, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class AdsService {
+  readonly #options: AdsServiceOptions;
+  readonly #subscribers = new Set<Subscriber>();
+  #index: AddressIndex | undefined;
+  #version = 0;
+
+  constructor(options: AdsServiceOptions) {
+    this.#options = options;
+  }
+
+  get implementation() {
+    return { DeltaAggregatedResources: (stream: Stream) => this.#open(stream) };
+  }
+
+  /** Sends what a flush changed to every stream. */
+  push(change: ModelChange): void {
+    const { model, maxResponseBytes = MAX_RESPONSE_BYTES } = this.#options;
+    if (isEmpty(change)) return;
+    this.#version++;
+    this.#index?.update(change.addresses);
+    const push: Push = {
+      version: String(this.#version),
+      addresses: sharedBodies(model.addresses, change.addresses, maxResponseBytes),
+      authorizations: sharedBodies(model.authorizations, change.authorizations, maxResponseBytes),
+    };
+    for (const subscriber of this.#subscribers) subscriber.push(push);
+  }
+
+  #open(stream: Stream): void {
+    const peer = stream.getPeer();
+    const authenticated = this.#authenticate(stream.metadata);
+    // Requests that come before the answer of the API wait, in order.
+    const waiting: DeltaDiscoveryRequest[] = [];
+    let session: { subscriber: Subscriber; close: () => void } | undefined;
+    let ended = false;
+    const end = () => {
+      ended = true;
+      session?.close();
+      session = undefined;
+    };
+    const refuse = (error: unknown) => {
+      if (ended) return;
+      end();
+      // The way to end a call with a status.
+      stream.emit("error", this.#refusal(error, peer));
+    };
+    stream.on("error", end);
+    stream.on("close", end);
+    stream.on("cancelled", end);
+    stream.on("end", () => {
+      end();
+      stream.end();
+    });
+    stream.on("data", (request: DeltaDiscoveryRequest) => {
+      if (session !== undefined) session.subscriber.receive(request);
+      // A client has no reason to send more than one request per type before it is answered.
+      else if (waiting.push(request) > 16) refuse(new RefusedError(status.RESOURCE_EXHAUSTED, "too many requests"));
+      else if (waiting.length === 1) start();
+    });
+    const start = () => {
+      authenticated
+        .then((identity) => {
+          if (ended) return;
+          session = this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest);
+          for (const request of waiting) session.subscriber.receive(request);
+        })
+        .catch(refuse);
+    };
+    authenticated.catch(refuse);
+  }
+
+  #session(stream: Stream, peer: string, identity: CallerIdentity, first: DeltaDiscoveryRequest) {
+    const { model, log, metrics, maxResponseBytes } = this.#options;
+    const node = checkNode(first.node, identity);
+    const metadata = first.node?.metadata ?? {};
+    const client = { client: `${node.namespace}/${node.podName}`, peer };
+    const subscriber: Subscriber = new Subscriber({
+      addresses: model.addresses,
+      authorizations: model.authorizations,
+      index: () => {
+        this.#index ??= new AddressIndex(model.addresses);
+        return this.#index;
+      },
+      outlet: new BoundedOutlet(stream, () => subscriber.drained()),
+      streamId: randomBytes(9).toString("base64url"),
+      node: textOf(metadata.NODE_NAME),
+      version: () => String(this.#version),
+      ...(maxResponseBytes === undefined ? {} : { maxResponseBytes }),
+      events: {
+        sent: (type) => metrics.pushed(type),
+        nacked: (type, message) => {
+          metrics.rejected(type);
+          log.warn({ ...client, type, message }, "client refused resources");
+        },
+      },
+    });
+    this.#subscribers.add(subscriber);
+    metrics.connected(this.#subscribers.size);
+    log.info(client, "xds client connected");
+    const close = () => {
+      subscriber.close();
+      this.#subscribers.delete(subscriber);
+      metrics.connected(this.#subscribers.size);
+      log.info(client, "xds client gone");
+    };
+    return { subscriber, close };
+  }
+
+  #authenticate(metadata: Metadata): Promise<CallerIdentity> {
+    const text = (key: string) => metadata.get(key)[0]?.toString();
+    return this.#options.authenticator.authenticate(text("authorization"), text("clusterid"));
+  }
+
+  #refusal(error: unknown, peer: string) {
+    const { log, metrics } = this.#options;
+    metrics.refused();
+    if (error instanceof RefusedError) {
+      log.warn({ peer, reason: error.message }, "xds stream refused");
+      return Object.assign(new Error(error.message), { code: error.code, details: error.message });
+    }
+    if (error instanceof AuthenticationError) {
+      log.warn({ peer, reason: error.message }, "xds stream refused");
+      return Object.assign(new Error("unauthenticated"), { code: status.UNAUTHENTICATED, details: "unauthenticated" });
+    }
+    log.error({ peer, err: error }, "cannot authenticate an xds client");
+    return Object.assign(new Error("unavailable"), { code: status.UNAVAILABLE, details: "authentication unavailable" });
+  }
+}
+
+/** The node that the client says it is must be the one that its token proves. */
+function checkNode(node: Node | undefined, identity: CallerIdentity): NodeId {
+  if (node === undefined || node.id === "") throw new RefusedError(status.INVALID_ARGUMENT, "missing node id");
+  const id = parseNodeId(node.id);
+  if (id === undefined || !NODE_TYPES.includes(id.type) || parseIp(id.ip) === undefined) {
+    throw new RefusedError(status.INVALID_ARGUMENT, `invalid node id "${node.id}"`);
+  }
+  const namespace = textOf(node.metadata?.NAMESPACE) || id.namespace;
+  const serviceAccount = textOf(node.metadata?.SERVICE_ACCOUNT);
+  if (namespace !== identity.namespace || id.namespace !== identity.namespace) {
+    throw new RefusedError(status.PERMISSION_DENIED, `token is of namespace ${identity.namespace}, not ${namespace}`);
+  }
+  if (serviceAccount !== "" && serviceAccount !== identity.serviceAccount) {
+    const message = `token is of service account ${identity.serviceAccount}, not ${serviceAccount}`;
+    throw new RefusedError(status.PERMISSION_DENIED, message);
+  }
+  return id;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function isEmpty({ addresses, authorizations }: ModelChange): boolean {
+  return (
+    addresses.changed.size + addresses.removed.size + authorizations.changed.size + authorizations.removed.size === 0
+  );
+}
