@@ -43,7 +43,8 @@ BPF_SKELETONS := $(patsubst bpf/%.bpf.c,build/bpf/%.skel.h,$(BPF_SOURCES))
 bpf: $(BPF_SKELETONS)
 .SECONDARY: $(BPF_SKELETONS:.skel.h=.bpf.o)
 
-MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
+# Asked when it is used: on a fresh machine gcc comes with `setup`, in the same run of make.
+MULTIARCH = $(shell gcc -print-multiarch)
 build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) $(wildcard bpf/include/*.h) build/stamp/apt
 	@mkdir -p $(@D)
 	$(CLANG) -O2 -g -mcpu=v3 -target bpf -Wall -Wextra -Werror -Ibpf -Ibpf/include -I/usr/include/$(MULTIARCH) -c $< -o $@
