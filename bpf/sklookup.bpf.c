@@ -5,7 +5,8 @@
  * Changes: which socket takes a connection. TCP from outside goes to the agent's 15006 listener.
  * Untouched: UDP, 15008 (the agent's own listener), the pod talking to itself (the agent dialling the application is
  * that too), the kubelet's probes.
- * Failure: drop. Without a listener the agent is away, and nobody else may decide.
+ * Failure: drop, which the kernel answers with a reset. Without a listener the agent is away, and nobody else may
+ * decide.
  * Oldest kernel: 5.15 (sk_lookup itself: 5.9).
  */
 #include "lib/core.h"

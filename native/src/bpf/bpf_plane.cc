@@ -43,13 +43,9 @@ Status OpenMap(PinnedMap<Key, Value>& map, const PinPaths& pins, const char* nam
   return Ok{};
 }
 
-// Folders of other ABI versions, oldest agents' first.
 std::vector<std::string> OtherVersions(const std::string& pin_dir, const std::string& ours) {
-  std::vector<std::string> roots;
-  for (const std::string& name : ListDir(pin_dir)) {
-    const std::string root = pin_dir + "/" + name;
-    if (name.starts_with("v") && root != ours) roots.push_back(root);
-  }
+  std::vector<std::string> roots = VersionDirs(pin_dir);
+  std::erase(roots, ours);
   return roots;
 }
 
@@ -137,12 +133,14 @@ Result<uint64_t> BpfPlane::CapturePod(const CapturedPod& pod) {
   const Result<uint64_t> cookie = netns->Cookie();
   if (!cookie) return cookie.error();
 
+  const bool was_captured = pods_.Get(*cookie).has_value();
   // Own addresses first (they are what stays untouched), then inbound, then outbound.
   Status status = SetAddresses(*cookie, pod.addresses);
   if (status) status = programs_.AttachPod(*cookie, netns->fd());
   if (status) status = pods_.Set(*cookie, DescribePod(pod));
   if (!status) {
-    static_cast<void>(ReleasePod(*cookie));
+    // Letting go of a pod that was captured before would put its plaintext on the wire; it keeps what it had.
+    if (!was_captured) static_cast<void>(ReleasePod(*cookie));
     return status.error();
   }
   RemoveOtherVersions(*cookie);

@@ -82,17 +82,28 @@ Status RemovePinTree(const std::string& dir) {
   return Ok{};
 }
 
+std::vector<std::string> VersionDirs(const std::string& pin_dir) {
+  std::vector<std::string> dirs;
+  for (const std::string& name : ListDir(pin_dir)) {
+    const bool version = name.size() > 1 && name[0] == 'v' && name.find_first_not_of("0123456789", 1) == name.npos;
+    if (version) dirs.push_back(pin_dir + "/" + name);
+  }
+  return dirs;
+}
+
 Result<bool> CleanupPins(const std::string& pin_dir) {
   if (!IsDirectory(pin_dir)) return false;
   if (!IsBpffs(pin_dir)) return Error{EINVAL, pin_dir + " is not on a bpffs, so it is not a folder of ours"};
-  for (const std::string& name : ListDir(pin_dir)) {
-    if (const Status removed = RemovePinTree(pin_dir + "/" + name); !removed) return removed.error();
+  const std::vector<std::string> versions = VersionDirs(pin_dir);
+  for (const std::string& version : versions) {
+    if (const Status removed = RemovePinTree(version); !removed) return removed.error();
   }
-  // EBUSY: the bpffs was mounted right here by EnsureBpffsDir.
-  if (rmdir(pin_dir.c_str()) != 0 && errno == EBUSY && umount2(pin_dir.c_str(), MNT_DETACH) == 0) {
+  if (ListDir(pin_dir).empty() && pin_dir != kUsualMount && rmdir(pin_dir.c_str()) != 0 && errno == EBUSY) {
+    // The bpffs was mounted right here by EnsureBpffsDir.
+    umount2(pin_dir.c_str(), MNT_DETACH);
     rmdir(pin_dir.c_str());
   }
-  return true;
+  return !versions.empty();
 }
 
 }  // namespace weft

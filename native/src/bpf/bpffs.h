@@ -22,8 +22,11 @@ Status RemovePin(const std::string& path);
 // RemovePin of everything below `dir`, and `dir` itself. Ok when there is no such folder.
 Status RemovePinTree(const std::string& dir);
 
-// RemovePinTree of a whole pin folder, whatever ABI versions it holds, and of a bpffs mounted right there. False when
-// there was nothing. Refuses a folder that is not on a bpffs: it is not ours.
+// The folders `v<ABI>` of a pin folder. Others may share the folder with us; what is named otherwise is theirs.
+std::vector<std::string> VersionDirs(const std::string& pin_dir);
+
+// RemovePinTree of every ABI version in a pin folder, then of the folder when nothing else is in it, and of a bpffs
+// mounted right there. False when there was nothing. Refuses a folder that is not on a bpffs: it is not ours.
 Result<bool> CleanupPins(const std::string& pin_dir);
 
 }  // namespace weft

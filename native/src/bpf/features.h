@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <span>
 
 #include "base/result.h"
@@ -12,7 +11,7 @@ struct KernelFeature {
   const char* name;
   // First release that has it, for the error message.
   const char* oldest_kernel;
-  std::function<bool()> present;
+  bool (*present)();
 };
 
 // All that capture needs.

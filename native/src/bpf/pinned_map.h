@@ -31,7 +31,9 @@ class PinnedMap {
 
   Status Set(const Key& key, const Value& value) const {
     if (bpf_map_update_elem(fd_.get(), &key, &value, BPF_ANY) == 0) return Ok{};
-    return Error{errno, errno == E2BIG ? path_ + " is full" : "update " + path_};
+    // The kernel's E2BIG would read "Argument list too long".
+    if (errno == E2BIG) return Error{ENOSPC, path_ + " is full"};
+    return Error{errno, "update " + path_};
   }
 
   void Remove(const Key& key) const { bpf_map_delete_elem(fd_.get(), &key); }
