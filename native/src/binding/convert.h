@@ -1,0 +1,30 @@
+#pragma once
+
+#include <napi.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "proxy/config.h"
+#include "proxy/engine.h"
+#include "proxy/events.h"
+
+namespace weft::binding {
+
+// JS values of agent/src/native.ts to C++ and back. TypeScript has checked the shapes; what is checked here is what a
+// wrong caller could do damage with: addresses, ports, names that we do not know.
+
+Result<PodConfig> ToPodConfig(const Napi::Object& from);
+Result<Command> ToCommand(const Napi::Object& from);
+EngineLimits ToLimits(const Napi::Object& from);
+
+Napi::Object FromRecord(Napi::Env env, const ConnectionRecord& record);
+Napi::Value FromEvent(Napi::Env env, const Event& event);
+Napi::Object FromStats(Napi::Env env, const EngineStats& stats);
+
+// Throws into JS with `code` set to the errno's name.
+void Throw(Napi::Env env, const Error& error);
+
+}  // namespace weft::binding

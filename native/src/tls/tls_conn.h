@@ -1,0 +1,81 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/result.h"
+#include "policy/spiffe_id.h"
+#include "tls/identity_context.h"
+#include "tls/openssl_ptr.h"
+
+namespace weft {
+
+// Takes decrypted bytes. The span is valid during the call only.
+class PlainSink {
+ public:
+  virtual void OnPlain(std::span<const uint8_t> bytes) = 0;
+
+ protected:
+  ~PlainSink() = default;
+};
+
+// One end of a mutual TLS 1.3 connection, without a socket: ciphertext in by Feed, ciphertext out into a Buffer.
+// Any error is final; the alert for the peer, if there is one, is in the output then.
+class TlsConn {
+ public:
+  // Client. The server's certificate must carry one of `expected`; an empty list refuses every server.
+  static Result<std::unique_ptr<TlsConn>> Client(std::shared_ptr<const IdentityContext> context,
+                                                 std::vector<std::string> expected);
+  // Server. Any client of the context's own trust domain passes.
+  static Result<std::unique_ptr<TlsConn>> Server(std::shared_ptr<const IdentityContext> context);
+
+  // Client: produces the ClientHello.
+  Status Start(Buffer& out);
+  // Takes all of `wire` (and may decrypt in it). Handshake answers go to `out`, plaintext to `sink`.
+  Status Feed(std::span<uint8_t> wire, Buffer& out, PlainSink& sink);
+  // Encrypts `plain` to the end of `out`. Only after established().
+  Status Seal(std::span<const uint8_t> plain, Buffer& out);
+  // Appends close_notify.
+  void SealClose(Buffer& out);
+
+  bool established() const { return established_; }
+  // The peer said that it sends no more.
+  bool peer_closed() const { return peer_closed_; }
+  // Valid once established.
+  const SpiffeId& peer() const { return *peer_; }
+  const IdentityContext& context() const { return *context_; }
+
+  // OpenSSL's hook: chain, then SPIFFE id.
+  static int VerifyPeer(X509_STORE_CTX* store, void*);
+
+ private:
+  TlsConn(std::shared_ptr<const IdentityContext> context, bool is_client, std::vector<std::string> expected)
+      : context_(std::move(context)), is_client_(is_client), expected_(std::move(expected)) {}
+  static Result<std::unique_ptr<TlsConn>> Create(std::unique_ptr<TlsConn> conn, SSL_CTX* ctx);
+  static const BIO_METHOD* WireBio();
+  static int BioRead(BIO* bio, char* into, size_t n, size_t* read);
+  static int BioWrite(BIO* bio, const char* bytes, size_t n, size_t* written);
+  static long BioControl(BIO* bio, int command, long, void*);
+
+  bool CheckIdentity(X509* leaf);
+  Status Handshake();
+  Status Fail(const char* doing);
+
+  std::shared_ptr<const IdentityContext> context_;
+  bool is_client_;
+  std::vector<std::string> expected_;
+  SslPtr ssl_;
+  std::optional<SpiffeId> peer_;
+  std::string refusal_;  // why CheckIdentity said no
+  bool established_ = false;
+  bool peer_closed_ = false;
+  // Where the BIO reads and writes, during a call only.
+  std::span<uint8_t> wire_;
+  Buffer* out_ = nullptr;
+};
+
+}  // namespace weft
