@@ -1,0 +1,115 @@
+/** `weft playground up|down|status`. */
+import { parseArgs } from "node:util";
+import { tearDown } from "../../playground/src/down.ts";
+import { type Playground, startPlayground } from "../../playground/src/playground.ts";
+import { checkName, playgroundNames, readState } from "../../playground/src/state.ts";
+import { playgroundStatus } from "./playground-status.ts";
+import { UsageError } from "./usage.ts";
+
+const HELP = `weft playground: a cluster on this machine, in network namespaces of its own
+
+Usage:
+  weft playground up [--name NAME] [--nodes N] [--api-port PORT]
+  weft playground down [--name NAME | --all]
+  weft playground status [--name NAME]
+
+Options:
+  --name NAME       which playground (default: demo); several may run side by side
+  --nodes N         number of nodes (default: 2)
+  --api-port PORT   port of the API on 127.0.0.1 (default: any free one)
+  --all             down: every playground there is
+`;
+
+const DEFAULT_NAME = "demo";
+
+export async function playgroundCommand(args: readonly string[]): Promise<number> {
+  const [verb, ...rest] = args;
+  const { values } = parse(rest);
+  if (values.help || verb === "--help" || verb === "-h") {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const name = values.name ?? DEFAULT_NAME;
+  checkName(name);
+  if (["up", "down", "status"].includes(verb ?? "") && process.getuid?.() !== 0) {
+    throw new Error(`a playground needs root: sudo weft playground ${verb}`);
+  }
+  switch (verb) {
+    case "up":
+      return up(name, wholeNumber("--nodes", values.nodes ?? "2"), wholeNumber("--api-port", values["api-port"] ?? "0"));
+    case "down":
+      return down(values.all ? playgroundNames() : [name]);
+    case "status":
+      return status(name);
+    case undefined:
+      process.stderr.write(HELP);
+      return 2;
+    default:
+      throw new UsageError(`there is no "playground ${verb}"; see weft playground --help`);
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        name: { type: "string" },
+        nodes: { type: "string" },
+        "api-port": { type: "string" },
+        all: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function wholeNumber(option: string, text: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new UsageError(`${option} ${text}: a whole number is expected`);
+  return Number(text);
+}
+
+async function up(name: string, nodes: number, apiPort: number): Promise<number> {
+  const begun = performance.now();
+  const report = (message: string) => process.stderr.write(`${message}\n`);
+  const playground = await startPlayground({ name, nodes, apiPort, report });
+  await using _ended = playground;
+  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+  process.stdout.write(`playground ${name} is up after ${seconds} s: ${nodes} nodes, API at https://127.0.0.1:${playground.api.port}\n`);
+  process.stdout.write(`  export KUBECONFIG=${playground.kubeconfig}\n`);
+  process.stdout.write("Ctrl-C ends it.\n");
+  // Awaited here: the playground ends with this scope.
+  return await untilEnd(playground);
+}
+
+/** Waits for a signal, or for a part of the playground to fail. */
+async function untilEnd(playground: Playground): Promise<number> {
+  const signalled = new Promise<undefined>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve(undefined));
+  });
+  const failure = await Promise.race([signalled, playground.failed]);
+  if (failure === undefined) return 0;
+  process.stderr.write(`weft: ${failure}\n`);
+  return 1;
+}
+
+async function down(names: readonly string[]): Promise<number> {
+  for (const name of names) {
+    await tearDown(name);
+    process.stdout.write(`playground ${name} is gone\n`);
+  }
+  return 0;
+}
+
+async function status(name: string): Promise<number> {
+  const state = readState(name);
+  if (state === undefined) {
+    const others = playgroundNames();
+    const hint = others.length === 0 ? "none is running" : `running: ${others.join(", ")}`;
+    throw new Error(`there is no playground "${name}"; ${hint}`);
+  }
+  process.stdout.write(await playgroundStatus(state));
+  return 0;
+}

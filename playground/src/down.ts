@@ -1,0 +1,34 @@
+/** Undoes a playground: processes, cgroups, mounts, files. Works from what is there, whoever started it. */
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { cgroupMount, removeCgroup } from "./system/cgroup.ts";
+import { run } from "./system/command.ts";
+import { releaseIndex, STATE_ROOT, stateDir } from "./state.ts";
+
+export function playgroundCgroup(name: string): string {
+  return join(cgroupMount(), `weft-${name}`);
+}
+
+/** Network namespaces, links and nft rules end with the processes that hold them. */
+export async function tearDown(name: string): Promise<void> {
+  await removeCgroup(playgroundCgroup(name));
+  for (const mount of mountsBelow(stateDir(name))) await run("umount", ["-l", mount]);
+  rmSync(stateDir(name), { recursive: true, force: true });
+  releaseIndex(name);
+  removeIfEmpty(join(STATE_ROOT, ".numbers"));
+  removeIfEmpty(STATE_ROOT);
+}
+
+/** Deepest first. */
+function mountsBelow(folder: string): string[] {
+  return readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((target) => target.startsWith(`${folder}/`))
+    .sort()
+    .reverse();
+}
+
+function removeIfEmpty(folder: string): void {
+  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+}
