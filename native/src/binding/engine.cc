@@ -57,7 +57,12 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
       return engine.error();
     }
     engine_ = std::move(*engine);
-    cleanup_ = env.AddCleanupHook(+[](EngineObject* self) { self->Shut(); }, this);
+    cleanup_ = env.AddCleanupHook(
+        +[](EngineObject* self) {
+          self->cleanup_ = {};  // a hook that has run must not be removed
+          self->Shut();
+        },
+        this);
     return Ok{};
   }
 
