@@ -112,8 +112,8 @@ export class RootKeeper {
   }
 }
 
-/** The Secret is there and cannot be used. */
-class BrokenSecretError extends Error {
+/** The Secret is there and cannot be used; the message says why. */
+export class BrokenSecretError extends Error {
   override readonly name = "BrokenSecretError";
 }
 

@@ -53,6 +53,8 @@ export interface IpAllocatorOptions {
 export class IpAllocator {
   readonly #options: IpAllocatorOptions;
   readonly #queue: WorkQueue;
+  /** Addresses that we gave and may not have heard of yet, with the entry that has them. */
+  readonly #given = new Map<string, string>();
 
   constructor(options: IpAllocatorOptions) {
     this.#options = options;
@@ -86,11 +88,16 @@ export class IpAllocator {
     if (missing.length === 0) return;
     const taken = new Set<string>();
     for (const other of entries.values()) for (const [ip] of other.allocated) taken.add(ip);
+    for (const [ip, owner] of this.#given) {
+      if (entries.get(owner) === undefined) this.#given.delete(ip);
+      else if (owner !== key) taken.add(ip);
+    }
     const added = allocate(key, missing, taken);
     if (added === undefined) {
       log.error({ entry: key }, "no address is left for ServiceEntries");
       return;
     }
+    for (const { value } of added) this.#given.set(value, key);
     const kept = entry.allocated
       .filter(([, host]) => entry.hostsToAllocate.includes(host))
       .map(([value, host]) => ({ value, host }));

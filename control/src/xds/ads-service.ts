@@ -60,6 +60,7 @@ class RefusedError extends Error {
 export class AdsService {
   readonly #options: AdsServiceOptions;
   readonly #subscribers = new Set<Subscriber>();
+  readonly #streams = new Set<Stream>();
   #index: AddressIndex | undefined;
   #version = 0;
 
@@ -85,7 +86,13 @@ export class AdsService {
     for (const subscriber of this.#subscribers) subscriber.push(push);
   }
 
+  /** Ends every stream in order, so that clients come back at once, to another replica if there is one. */
+  close(): void {
+    for (const stream of this.#streams) stream.end();
+  }
+
   #open(stream: Stream): void {
+    this.#streams.add(stream);
     const peer = stream.getPeer();
     const authenticated = this.#authenticate(stream.metadata);
     // Requests that come before the answer of the API wait, in order.
@@ -94,6 +101,7 @@ export class AdsService {
     let ended = false;
     const end = () => {
       ended = true;
+      this.#streams.delete(stream);
       session?.close();
       session = undefined;
     };

@@ -8,13 +8,14 @@ export interface PushTiming {
 
 export class PushScheduler {
   readonly #timing: PushTiming;
-  readonly #push: () => void;
+  readonly #push: (sinceChangeMs: number) => void;
   #first = 0;
   #last = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(timing: PushTiming, push: () => void) {
+  /** `push` is told how long ago the first change came, in milliseconds. */
+  constructor(timing: PushTiming, push: (sinceChangeMs: number) => void) {
     this.#timing = timing;
     this.#push = push;
   }
@@ -41,6 +42,6 @@ export class PushScheduler {
       return;
     }
     this.#timer = undefined;
-    this.#push();
+    this.#push(now - this.#first);
   }
 }

@@ -1,0 +1,234 @@
+/** Puts the control plane together. All wiring is here; nothing else knows of more than its neighbours. */
+import type { Logger } from "pino";
+import type { KubeClient } from "#lib/kube/client.ts";
+import { Reflector } from "#lib/kube/reflector.ts";
+import {
+  AUTHORIZATION_POLICIES,
+  type IstioObject,
+  PEER_AUTHENTICATIONS,
+  type ResourceType,
+  SERVICE_ENTRIES,
+  WORKLOAD_ENTRIES,
+} from "#lib/kube/types.ts";
+import { TokenAuthenticator } from "./auth/token-authenticator.ts";
+import { CertificateService } from "./ca/certificate-service.ts";
+import { NodeAuthorizer } from "./ca/node-authorizer.ts";
+import { RootDistributor } from "./ca/root-distributor.ts";
+import { RootKeeper } from "./ca/root-keeper.ts";
+import { earliestRootExpiry } from "./ca/rotation.ts";
+import { ServingCredentials } from "./ca/serving-credentials.ts";
+import type { ControlConfig } from "./config.ts";
+import { serveGrpc } from "./grpc-server.ts";
+import { plain, serveHttp } from "./http-server.ts";
+import { modelInputs, type Verdicts } from "./kube/inputs.ts";
+import { Leader } from "./kube/leader.ts";
+import { ControlMetrics } from "./metrics.ts";
+import type { Verdict } from "./model/accepted.ts";
+import { describeProblems } from "./model/fields.ts";
+import { MeshModel } from "./model/mesh-model.ts";
+import { keyOf, type Meta } from "./model/meta.ts";
+import { objectFinding, policyFinding } from "./status/findings.ts";
+import { IpAllocator } from "./status/ip-allocator.ts";
+import { StatusWriter } from "./status/status-writer.ts";
+import { AdsService } from "./xds/ads-service.ts";
+import { PushScheduler } from "./xds/push-scheduler.ts";
+
+/** A running control plane. */
+export interface Control {
+  readonly grpcPort: number;
+  readonly readyPort: number;
+  readonly metricsPort: number;
+  readonly model: MeshModel;
+  /** Ends streams and writes in order. */
+  stop(): Promise<void>;
+}
+
+export interface ControlDependencies {
+  readonly client: KubeClient;
+  readonly log: Logger;
+  /** Gives up the start. */
+  readonly signal?: AbortSignal;
+}
+
+/** Resolves when agents can connect: everything is loaded and the ports are bound. */
+export async function startControl(config: ControlConfig, dependencies: ControlDependencies): Promise<Control> {
+  const { client, log } = dependencies;
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([
+    stopping.signal,
+    ...(dependencies.signal === undefined ? [] : [dependencies.signal]),
+  ]);
+  const background: Promise<unknown>[] = [];
+  const supervise = (what: string, task: Promise<void>) => {
+    background.push(
+      task.catch((error: unknown) => log.fatal({ err: error, what }, "a part of the control plane ended")),
+    );
+  };
+  let waitingFor: readonly string[] = ["start"];
+
+  const scheduler = new PushScheduler(config.push, (sinceChangeMs) => push(sinceChangeMs));
+  let pushing = false;
+  const model: MeshModel = new MeshModel(config.mesh, () => {
+    if (pushing) scheduler.changed();
+  });
+  const metrics = new ControlMetrics(() => model);
+  const metricsServer = await serveHttp(config.metrics, {
+    "/metrics": async () => ({
+      status: 200,
+      contentType: metrics.registry.contentType,
+      body: await metrics.registry.metrics(),
+    }),
+  });
+  const readyServer = await serveHttp(config.ready, {
+    "/ready": () =>
+      waitingFor.length === 0 ? plain(200, "ready\n") : plain(503, `not ready: ${waitingFor.join(", ")}\n`),
+  });
+
+  // ---- certificates ---------------------------------------------------------------------------------------------
+  waitingFor = ["certificate authority"];
+  const { rootNamespace } = config.mesh;
+  const keeper = await RootKeeper.start(
+    {
+      client,
+      namespace: rootNamespace,
+      settings: config.rotation,
+      checkIntervalMs: config.rootCheckIntervalMs,
+      log,
+    },
+    signal,
+  );
+  const authority = () => keeper.authority;
+  const credentials = await ServingCredentials.create({ authority, names: config.servingNames, log });
+  const distributor = new RootDistributor({ client, roots: () => keeper.authority.roots, log });
+  const onAuthority = () => metrics.rootExpiry(earliestRootExpiry(keeper.authority.roots));
+  onAuthority();
+  keeper.onChange(() => {
+    onAuthority();
+    distributor.refresh();
+    void credentials.renew();
+  });
+  supervise("root keeper", keeper.run(signal));
+  supervise("root distributor", distributor.run(signal));
+
+  // ---- statuses -------------------------------------------------------------------------------------------------
+  const leader: Leader = new Leader({
+    client,
+    namespace: rootNamespace,
+    identity: config.replica,
+    log,
+    onLead: () => {
+      for (const writer of writers) writer.refresh();
+      allocator.refresh();
+    },
+  });
+  const leads = () => leader.leads;
+  const writerOf = (type: ResourceType<IstioObject>) => new StatusWriter({ client, type, leads, log });
+  const policies = writerOf(AUTHORIZATION_POLICIES);
+  const peers = writerOf(PEER_AUTHENTICATIONS);
+  const serviceEntries = writerOf(SERVICE_ENTRIES);
+  const workloadEntries = writerOf(WORKLOAD_ENTRIES);
+  const writers = [policies, peers, serviceEntries, workloadEntries];
+  const allocator = new IpAllocator({ client, entries: model.serviceEntries, leads, log });
+  for (const writer of writers) supervise("status writer", writer.run(signal));
+  supervise("address allocator", allocator.run(signal));
+  supervise("leader election", leader.run(signal));
+  const verdicts: Verdicts = {
+    authorizationPolicy: (verdict) => {
+      logVerdict(log, AUTHORIZATION_POLICIES.kind, verdict);
+      const finding = policyFinding(verdict);
+      if (finding !== undefined) policies.found(finding);
+    },
+    peerAuthentication: (verdict) => {
+      logVerdict(log, PEER_AUTHENTICATIONS.kind, verdict);
+      peers.found(objectFinding(verdict));
+    },
+    serviceEntry: (verdict) => {
+      logVerdict(log, SERVICE_ENTRIES.kind, verdict);
+      serviceEntries.found(objectFinding(verdict));
+      if (verdict.facts !== undefined) allocator.check(keyOf(verdict.facts));
+    },
+    workloadEntry: (verdict) => {
+      logVerdict(log, WORKLOAD_ENTRIES.kind, verdict);
+      workloadEntries.found(objectFinding(verdict));
+    },
+  };
+
+  // ---- model ----------------------------------------------------------------------------------------------------
+  const reflectors = modelInputs(model, verdicts).map(({ type, handler, optional }) => {
+    const onError = (error: unknown) => log.warn({ kind: type.kind, err: error }, "cannot follow objects; retrying");
+    return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError }) };
+  });
+  for (const { kind, reflector } of reflectors) {
+    supervise(`reflector of ${kind}`, reflector.run(signal));
+    void reflector.synced.then(() => {
+      waitingFor = reflectors.filter(({ reflector: other }) => !other.hasSynced).map(({ kind: other }) => other);
+      if (waitingFor.length === 0) waitingFor = ["ports"];
+    });
+  }
+  await Promise.race([Promise.all(reflectors.map(({ reflector }) => reflector.synced)), aborted(signal)]);
+  signal.throwIfAborted();
+  const begun = performance.now();
+  model.flush();
+  pushing = true;
+  log.info(
+    { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
+    "mesh model built",
+  );
+
+  // ---- services -------------------------------------------------------------------------------------------------
+  const authenticator = new TokenAuthenticator({
+    review: (token, audiences) => client.reviewToken(token, audiences, signal),
+    audiences: config.tokenAudiences,
+    clusterId: config.mesh.clusterId,
+  });
+  const ads = new AdsService({ model, authenticator, log, metrics: metrics.ads });
+  const certificates = new CertificateService({
+    authenticator,
+    authorizer: new NodeAuthorizer(model, config.trustedNodeAccounts),
+    authority,
+    defaultTtlMs: config.defaultCertTtlMs,
+    maxTtlMs: config.maxCertTtlMs,
+    log,
+    metrics: metrics.certificates,
+  });
+  const push = (sinceChangeMs: number) => {
+    const start = performance.now();
+    const change = model.flush();
+    const flushMs = performance.now() - start;
+    ads.push(change);
+    metrics.flushed(flushMs, sinceChangeMs + performance.now() - start);
+  };
+  const grpc = await serveGrpc(config.grpc, credentials, ads, certificates);
+  waitingFor = [];
+  return {
+    grpcPort: grpc.port,
+    readyPort: readyServer.address.port,
+    metricsPort: metricsServer.address.port,
+    model,
+    stop: async () => {
+      waitingFor = ["shutdown"];
+      scheduler.stop();
+      await grpc.close();
+      credentials.close();
+      stopping.abort();
+      await Promise.all(background);
+      client.close();
+      await Promise.all([readyServer.close(), metricsServer.close()]);
+    },
+  };
+}
+
+/** Names object, field and reason. */
+function logVerdict<F extends Meta>(log: Logger, kind: string, { object, problems, keptLastGood }: Verdict<F>): void {
+  if (problems.length === 0) return;
+  const { namespace, name } = object.metadata;
+  const inForce = keptLastGood ? "last valid version" : "what is understood";
+  log.warn({ kind, object: `${namespace}/${name}`, problems: describeProblems(problems), inForce }, "invalid object");
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,40 @@
+/** Entry of `weft-control`. */
+import { pino } from "pino";
+import { EnvError } from "#lib/env.ts";
+import { KubeAccessError } from "#lib/kube/access.ts";
+import { KubeClient } from "#lib/kube/client.ts";
+import { startControl } from "./app.ts";
+import { BrokenSecretError } from "./ca/root-keeper.ts";
+import { controlConfig } from "./config.ts";
+import { ListenError } from "./http-server.ts";
+
+/** After this the process ends even if something does not let go. */
+const STOP_LIMIT_MS = 10_000;
+
+const stopRequested = new AbortController();
+for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stopRequested.abort(name));
+
+try {
+  const config = controlConfig(process.env);
+  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const client = KubeClient.fromEnvironment(process.env);
+  log.info({ node: process.version, api: client.server, namespace: config.mesh.rootNamespace }, "starting");
+  const control = await startControl(config, { client, log, signal: stopRequested.signal });
+  const { grpcPort, readyPort, metricsPort } = control;
+  log.info({ grpcPort, readyPort, metricsPort }, "serving");
+  if (!stopRequested.signal.aborted) {
+    await new Promise((resolve) => stopRequested.signal.addEventListener("abort", resolve, { once: true }));
+  }
+  log.info({ signal: stopRequested.signal.reason }, "stopping");
+  setTimeout(() => process.exit(1), STOP_LIMIT_MS).unref();
+  await control.stop();
+  log.info("stopped");
+  process.exit(0);
+} catch (error) {
+  if (stopRequested.signal.aborted) process.exit(0);
+  // What the operator can mend takes one line; anything else is a fault of ours.
+  const known = [EnvError, KubeAccessError, ListenError, BrokenSecretError].some((type) => error instanceof type);
+  const text = error instanceof Error ? (known ? error.message : error.stack) : String(error);
+  process.stderr.write(`weft-control: ${text}\n`);
+  process.exit(1);
+}
