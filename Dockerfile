@@ -5,7 +5,7 @@ ARG DEBIAN_IMAGE=docker.io/library/debian:12-slim
 FROM ${DEBIAN_IMAGE} AS build
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      build-essential python3 npm ca-certificates clang-19 bpftool libbpf-dev libelf-dev zlib1g-dev protobuf-compiler libprotobuf-dev \
+      build-essential python3 npm ca-certificates clang-19 bpftool libbpf-dev libelf-dev zlib1g-dev libnghttp2-dev protobuf-compiler libprotobuf-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /weft
 

@@ -3,9 +3,9 @@
  * agent's memory. A table for people; one JSON object with JSON=1. ROUNDS: rounds per load and side.
  */
 import { fileURLToPath } from "node:url";
-import { cgroupMount } from "../playground/src/system/cgroup.ts";
 import { startStage } from "../demo/src/playground-stage.ts";
 import type { Stage } from "../demo/src/stage.ts";
+import { cgroupMount } from "../playground/src/system/cgroup.ts";
 import { type Figure, type FigureName, figure } from "./src/aims.ts";
 import { deployPairs } from "./src/bench-pods.ts";
 import { bytesPerIdleConnection } from "./src/idle-connections.ts";

@@ -1,0 +1,152 @@
+/** A stage made of a playground of two nodes with the mesh's own manifests applied. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { get } from "node:http";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { accessFromKubeconfig } from "#lib/kube/access.ts";
+import { KubeClient } from "#lib/kube/client.ts";
+import { PODS, type Pod } from "#lib/kube/types.ts";
+import { playgroundCgroup } from "../../playground/src/down.ts";
+import { type Playground, startPlayground } from "../../playground/src/playground.ts";
+import { stateDir } from "../../playground/src/state.ts";
+import { parseAccessLog } from "./access-log.ts";
+import { eventually } from "./eventually.ts";
+import { applyManifest, removeManifest } from "./kube-apply.ts";
+import { podLog } from "./kube-log.ts";
+import { meshManifests } from "./manifests.ts";
+import { parseMetrics } from "./metrics-text.ts";
+import { execIn } from "./pod-exec.ts";
+import type { Stage, StageNode, StagePod } from "./stage.ts";
+import { tap } from "./wiretap.ts";
+
+const SYSTEM_NAMESPACE = "istio-system";
+const REDIRECTION = "ambient.istio.io/redirection";
+const METRICS_PORT = 15020;
+/** Control plane and agents come up in a few seconds; a loaded machine takes longer. */
+const MESH_MS = 90_000;
+const EXEC_MS = 20_000;
+/** The fabric's bridge: every packet between nodes passes it. */
+const BRIDGE = "fabric";
+
+/** Starts playground `name` and the mesh in it; resolves when control plane and both agents are ready. */
+export async function startStage(name: string): Promise<Stage> {
+  const playground = await startPlayground({
+    name,
+    nodes: 2,
+    report: (message) => process.stderr.write(`${message}\n`),
+  });
+  const access = accessFromKubeconfig(playground.kubeconfig);
+  const client = new KubeClient(access);
+  const down = async (): Promise<void> => {
+    client.close();
+    await playground.stop();
+  };
+  try {
+    for (const manifest of meshManifests()) await applyManifest(client, manifest);
+    await eventually("control plane and agents are ready", () => meshIsReady(client, playground), MESH_MS);
+    const nodes = await Promise.all(playground.nodes.map((node) => stageNode(node.name, playground, client)));
+    return {
+      kubeconfig: playground.kubeconfig,
+      nodes,
+      apply: (manifest) => applyManifest(client, manifest),
+      remove: (manifest) => removeManifest(client, manifest),
+      pods: async (namespace) => (await client.list(PODS, { namespace })).items.map(stagePod),
+      exec: async (pod, argv, timeoutMs = EXEC_MS) => {
+        const { items } = await client.list(PODS, { namespace: pod.namespace });
+        const found = items.find(({ metadata }) => metadata.name === pod.name);
+        return execIn(target(playground, found, pod.name), argv, timeoutMs);
+      },
+      listenOnWire: (marker, body) => tap(playground.netns("fabric"), BRIDGE, marker, body),
+      down,
+    };
+  } catch (error) {
+    await down();
+    throw error;
+  }
+}
+
+/** What a playground of this name has left on the machine; empty when it is gone. */
+export function leftovers(name: string): string[] {
+  const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
+  const folders = [playgroundCgroup(name), stateDir(name)].filter((path) => existsSync(path));
+  return [...folders, ...mounts.filter((line) => line.includes(`${stateDir(name)}/`)), ...processesOf(name)];
+}
+
+/** Processes of the playground carry the path of its state or of its cgroup. */
+function processesOf(name: string): string[] {
+  const isPid = (entry: string): boolean => /^\d+$/.test(entry) && Number(entry) !== process.pid;
+  return readdirSync("/proc")
+    .filter(isPid)
+    .filter((pid) => readOrEmpty(`/proc/${pid}/cgroup`).includes(`/weft-${name}/`))
+    .map((pid) => `process ${pid}: ${readOrEmpty(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()}`);
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // It has just ended.
+  }
+}
+
+async function meshIsReady(client: KubeClient, playground: Playground): Promise<boolean> {
+  const pods = (await client.list(PODS, { namespace: SYSTEM_NAMESPACE })).items.map(stagePod);
+  const agents = pods.filter((pod) => pod.labels.app === "weft-agent");
+  return agents.length === playground.nodes.length && pods.length > agents.length && pods.every((pod) => pod.ready);
+}
+
+async function stageNode(name: string, playground: Playground, client: KubeClient): Promise<StageNode> {
+  const agent = async (): Promise<Pod> => {
+    const { items } = await client.list(PODS, { namespace: SYSTEM_NAMESPACE });
+    const found = items.find((pod) => pod.metadata.labels?.app === "weft-agent" && pod.spec?.nodeName === name);
+    if (found === undefined) throw new Error(`node ${name} has no agent`);
+    return found;
+  };
+  const address = await playground.expose(name, { host: "127.0.0.1", port: METRICS_PORT }, `${name}/metrics`);
+  const metricsUrl = `http://${address.host}:${address.port}/metrics`;
+  const access = accessFromKubeconfig(playground.kubeconfig);
+  return {
+    name,
+    metricsUrl,
+    agentPid: async () => agentPid(target(playground, await agent(), `the agent of ${name}`).pid),
+    accessLog: async () => parseAccessLog(await podLog(access, SYSTEM_NAMESPACE, (await agent()).metadata.name)),
+    metrics: async () => parseMetrics(await fetchText(metricsUrl)),
+  };
+}
+
+/** The container's process is a shell that became the agent, or started it. */
+function agentPid(pid: number): number {
+  const children = readOrEmpty(`/proc/${pid}/task/${pid}/children`).trim().split(" ")[0];
+  return children === undefined || children === "" ? pid : agentPid(Number(children));
+}
+
+function stagePod(pod: Pod): StagePod {
+  const { metadata, spec, status } = pod;
+  const ips = (status?.podIPs ?? []).map(({ ip }) => ip);
+  return {
+    namespace: metadata.namespace ?? "",
+    name: metadata.name,
+    node: spec?.nodeName ?? "",
+    ip: ips.find((ip) => !ip.includes(":")) ?? "",
+    ip6: ips.find((ip) => ip.includes(":")),
+    labels: metadata.labels ?? {},
+    ready: status?.conditions?.some(({ type, status: holds }) => type === "Ready" && holds === "True") === true,
+    enrolled: metadata.annotations?.[REDIRECTION] === "enabled",
+  };
+}
+
+/** The first container of a pod. `name` is for the error. */
+function target(playground: Playground, pod: Pod | undefined, name: string): { cgroup: string; pid: number } {
+  const container = pod?.spec?.containers?.[0]?.name;
+  const status = pod?.status as { containerStatuses?: { containerID?: string }[] } | undefined;
+  const pid = Number(/^weft:\/\/(\d+)$/.exec(status?.containerStatuses?.[0]?.containerID ?? "")?.[1]);
+  const node = pod?.spec?.nodeName;
+  if (container === undefined || node === undefined || !(pid > 0)) throw new Error(`${name} does not run`);
+  return { cgroup: join(playground.cgroup, node, "kubepods", `pod${pod?.metadata.uid}`, container), pid };
+}
+
+function fetchText(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent: false }, (response) => resolve(text(response))).once("error", reject);
+  });
+}
