@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "tls/svid.h"
 
@@ -85,7 +86,13 @@ int TlsConn::VerifyPeer(X509_STORE_CTX* store, void*) {
         std::string("peer certificate: ") + X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
     return 0;
   }
-  if (self->CheckIdentity(X509_STORE_CTX_get0_cert(store))) return 1;
+  X509* leaf = X509_STORE_CTX_get0_cert(store);
+  if (self->CheckIdentity(leaf)) {
+    X509_up_ref(leaf);
+    self->peer_leaf_.reset(leaf);
+    self->peer_chain_.reset(X509_chain_up_ref(X509_STORE_CTX_get0_untrusted(store)));
+    return 1;
+  }
   X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
   return 0;
 }
@@ -107,6 +114,16 @@ bool TlsConn::CheckIdentity(X509* leaf) {
   }
   peer_ = std::move(*id);
   return true;
+}
+
+bool TlsConn::PeerTrustedBy(const IdentityContext& context) const {
+  const std::unique_ptr<X509_STORE_CTX, OpenSslFree<X509_STORE_CTX_free>> store(X509_STORE_CTX_new());
+  X509_STORE* roots = SSL_CTX_get_cert_store(context.client.get());
+  if (!store || X509_STORE_CTX_init(store.get(), roots, peer_leaf_.get(), peer_chain_.get()) != 1) return false;
+  X509_STORE_CTX_set_default(store.get(), is_client_ ? "ssl_server" : "ssl_client");
+  const bool trusted = X509_verify_cert(store.get()) == 1;
+  ERR_clear_error();
+  return trusted;
 }
 
 Status TlsConn::Fail(const char* doing) {
@@ -142,14 +159,19 @@ Status TlsConn::Feed(std::span<uint8_t> wire, Buffer& out, PlainSink& sink) {
   if (!established_) {
     if (Status status = Handshake(); !status || !established_) return status;
   }
-  // Bounded by the wire bytes: every round takes at least one record's worth of them.
-  static thread_local uint8_t plain[kRecordPlainBytes];
+  // The plaintext of one call lies side by side: streams hold on to their parts until the batch ends. A record's
+  // plaintext is smaller than the record, and at most one record came in part by an earlier call.
+  static thread_local std::vector<uint8_t> plain;
+  if (plain.size() < wire.size() + 2 * kRecordPlainBytes) plain.resize(wire.size() + 2 * kRecordPlainBytes);
+  uint8_t* at = plain.data();
   while (!peer_closed_) {
     size_t n = 0;
     ERR_clear_error();
-    const int result = SSL_read_ex(ssl_.get(), plain, sizeof plain, &n);
+    const size_t room = std::min(kRecordPlainBytes, static_cast<size_t>(plain.data() + plain.size() - at));
+    const int result = SSL_read_ex(ssl_.get(), at, room, &n);
     if (result == 1) {
-      sink.OnPlain({plain, n});
+      sink.OnPlain({at, n});
+      at += n;
       out_ = &out;
       continue;
     }

@@ -14,7 +14,7 @@
 
 namespace weft {
 
-// Takes decrypted bytes. The span is valid during the call only.
+// Takes decrypted bytes. All spans of one Feed stay valid until the next Feed on this thread.
 class PlainSink {
  public:
   virtual void OnPlain(std::span<const uint8_t> bytes) = 0;
@@ -48,6 +48,8 @@ class TlsConn {
   // Valid once established.
   const SpiffeId& peer() const { return *peer_; }
   const IdentityContext& context() const { return *context_; }
+  // Whether the peer's certificate would still be taken with the roots of `context`.
+  bool PeerTrustedBy(const IdentityContext& context) const;
 
   // OpenSSL's hook: chain, then SPIFFE id.
   static int VerifyPeer(X509_STORE_CTX* store, void*);
@@ -70,6 +72,8 @@ class TlsConn {
   std::vector<std::string> expected_;
   SslPtr ssl_;
   std::optional<SpiffeId> peer_;
+  X509Ptr peer_leaf_;
+  X509ChainPtr peer_chain_;
   std::string refusal_;  // why CheckIdentity said no
   bool established_ = false;
   bool peer_closed_ = false;
