@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { EnvError } from "#lib/env.ts";
 import { KubeAccessError } from "#lib/kube/access.ts";
 import { KubeClient } from "#lib/kube/client.ts";
+import { KubeError } from "#lib/kube/errors.ts";
 import { startControl } from "./app.ts";
 import { BrokenSecretError } from "./ca/root-keeper.ts";
 import { controlConfig } from "./config.ts";
@@ -16,7 +17,14 @@ for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop
 
 try {
   const config = controlConfig(process.env);
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const log = pino({
+    level: config.logLevel,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: {
+      err: (error: unknown) => (error instanceof KubeError ? error.message : pino.stdSerializers.err(error as Error)),
+    },
+  });
   const client = KubeClient.fromEnvironment(process.env);
   log.info({ node: process.version, api: client.server, namespace: config.mesh.rootNamespace }, "starting");
   const control = await startControl(config, { client, log, signal: stopRequested.signal });

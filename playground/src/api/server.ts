@@ -23,7 +23,7 @@ import { jsonOf } from "./json-cache.ts";
 import type { KubeletProxy } from "./kubelet-proxy.ts";
 import { isRecord, type JsonRecord, type Obj } from "./objects.ts";
 import type { DeleteOptions, PatchType, Registry, WriteOptions } from "./registry.ts";
-import { parseResourcePath, readDocument, readObject, type ResourcePath } from "./request.ts";
+import { parseResourcePath, type ResourcePath, readDocument, readObject } from "./request.ts";
 import { apiVersionOf, isVirtual, keyOf, type Resource } from "./resources.ts";
 import type { Reviews } from "./reviews.ts";
 import { requestMatcher } from "./selectors.ts";
@@ -170,9 +170,7 @@ export class ApiServer {
   #call(request: IncomingMessage, response: ServerResponse, user: User, url: URL): Call {
     const path = parseResourcePath(url.pathname);
     const resource =
-      path === undefined
-        ? undefined
-        : this.#parts.registry.catalogue.find(path.group, path.version, path.plural);
+      path === undefined ? undefined : this.#parts.registry.catalogue.find(path.group, path.version, path.plural);
     if (path === undefined || resource === undefined) {
       throw new ApiError(404, "NotFound", `the server could not find the requested resource: ${url.pathname}`);
     }
@@ -193,7 +191,8 @@ export class ApiServer {
       group: resource.group,
       resource: path.subresource === undefined ? resource.plural : `${resource.plural}/${path.subresource}`,
       namespace: path.namespace,
-      name: path.name,
+      // A list or watch of one object by name is allowed to whom that name is.
+      name: path.name ?? selectedName(call.query),
     };
     // Anyone may ask what they may do themselves.
     if (resource.kind.startsWith("SelfSubject")) return;
@@ -315,7 +314,13 @@ export class ApiServer {
         const { object, isGone } = registry.delete(resource, namespace, name, await deleteOptions(call));
         if (!isGone) return sendObject(call, 200, object);
         const details = { name, group: resource.group, kind: resource.plural, uid: object.metadata.uid };
-        return sendJson(call.response, 200, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details });
+        return sendJson(call.response, 200, {
+          kind: "Status",
+          apiVersion: "v1",
+          metadata: {},
+          status: "Success",
+          details,
+        });
       }
       default:
         throw notOffered(`${request.method} of an object`);
@@ -403,6 +408,10 @@ function verbOf({ request, query, path }: Call): string {
   }
 }
 
+function selectedName(query: URLSearchParams): string | undefined {
+  return /^metadata\.name==?([^,!=]+)$/.exec(query.get("fieldSelector") ?? "")?.[1];
+}
+
 function isWatch(query: URLSearchParams): boolean {
   return ["true", "1", ""].includes(query.get("watch") ?? "no");
 }
@@ -416,7 +425,11 @@ function patchType(request: IncomingMessage): PatchType {
   const type = (request.headers["content-type"] ?? "").split(";")[0] ?? "";
   const found = PATCH_TYPES[type];
   if (found === undefined) {
-    throw new ApiError(415, "UnsupportedMediaType", `"${type}" is no type of patch; known: ${Object.keys(PATCH_TYPES).join(", ")}`);
+    throw new ApiError(
+      415,
+      "UnsupportedMediaType",
+      `"${type}" is no type of patch; known: ${Object.keys(PATCH_TYPES).join(", ")}`,
+    );
   }
   return found;
 }
