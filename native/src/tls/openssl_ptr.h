@@ -22,6 +22,10 @@ using SslPtr = std::unique_ptr<SSL, OpenSslFree<SSL_free>>;
 using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free>>;
 using X509Ptr = std::unique_ptr<X509, OpenSslFree<X509_free>>;
 using EvpKeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
+struct FreeChain {
+  void operator()(STACK_OF(X509) * chain) const { sk_X509_pop_free(chain, X509_free); }
+};
+using X509ChainPtr = std::unique_ptr<STACK_OF(X509), FreeChain>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, OpenSslFree<GENERAL_NAMES_free>>;
 
 }  // namespace weft
