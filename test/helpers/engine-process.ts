@@ -3,6 +3,7 @@
  * test and not a dead test run. Answers route misses from a function of the test.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type {
@@ -18,7 +19,7 @@ import type {
   Route,
   SocketAddress,
 } from "../../agent/src/native.ts";
-import { finished, joinCgroup } from "./pod-bed.ts";
+import { joinCgroup } from "./pod-bed.ts";
 
 export interface EngineStart {
   readonly engine: Omit<EngineOptions, "onEvents">;
@@ -49,6 +50,9 @@ export interface Usage {
   /** User and system time since start. */
   readonly cpuSeconds: number;
 }
+
+/** How long an engine may take to close before it is killed. */
+const STOP_MS = 10_000;
 
 export class EngineProcess {
   readonly events: EngineEvent[] = [];
@@ -124,15 +128,13 @@ export class EngineProcess {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    const ended = finished(this.#child);
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const force = setTimeout(() => this.#child.kill("SIGKILL"), 10_000);
-      await this.#ask({ method: "stop", args: [] }).finally(() => {
-        if (this.#child.connected) this.#child.disconnect();
-      });
-      await ended;
-      clearTimeout(force);
-    }
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = once(this.#child, "exit");
+    const force = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS);
+    await this.#ask({ method: "stop", args: [] });
+    this.#child.disconnect();
+    await ended;
+    clearTimeout(force);
   }
 
   #ask(request: Request): Promise<unknown> {
