@@ -1,6 +1,7 @@
 /** `weft playground up|down|status`. */
 import { parseArgs } from "node:util";
 import { tearDown } from "../../playground/src/down.ts";
+import { deployMesh } from "../../playground/src/mesh.ts";
 import { type Playground, startPlayground } from "../../playground/src/playground.ts";
 import { checkName, playgroundNames, readState } from "../../playground/src/state.ts";
 import { playgroundStatus } from "./playground-status.ts";
@@ -9,7 +10,7 @@ import { UsageError } from "./usage.ts";
 const HELP = `weft playground: a cluster on this machine, in network namespaces of its own
 
 Usage:
-  weft playground up [--name NAME] [--nodes N] [--api-port PORT]
+  weft playground up [--name NAME] [--nodes N] [--api-port PORT] [--no-mesh]
   weft playground down [--name NAME | --all]
   weft playground status [--name NAME]
 
@@ -17,6 +18,7 @@ Options:
   --name NAME       which playground (default: demo); several may run side by side
   --nodes N         number of nodes (default: 2)
   --api-port PORT   port of the API on 127.0.0.1 (default: any free one)
+  --no-mesh         only the cluster, without control plane and agents
   --all             down: every playground there is
 `;
 
@@ -36,7 +38,12 @@ export async function playgroundCommand(args: readonly string[]): Promise<number
   }
   switch (verb) {
     case "up":
-      return up(name, wholeNumber("--nodes", values.nodes ?? "2"), wholeNumber("--api-port", values["api-port"] ?? "0"));
+      return up({
+        name,
+        nodes: wholeNumber("--nodes", values.nodes ?? "2"),
+        apiPort: wholeNumber("--api-port", values["api-port"] ?? "0"),
+        hasMesh: values["no-mesh"] !== true,
+      });
     case "down":
       return down(values.all ? playgroundNames() : [name]);
     case "status":
@@ -57,6 +64,7 @@ function parse(args: readonly string[]) {
         name: { type: "string" },
         nodes: { type: "string" },
         "api-port": { type: "string" },
+        "no-mesh": { type: "boolean" },
         all: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
@@ -71,17 +79,32 @@ function wholeNumber(option: string, text: string): number {
   return Number(text);
 }
 
-async function up(name: string, nodes: number, apiPort: number): Promise<number> {
+interface UpOptions {
+  readonly name: string;
+  readonly nodes: number;
+  readonly apiPort: number;
+  readonly hasMesh: boolean;
+}
+
+async function up({ name, nodes, apiPort, hasMesh }: UpOptions): Promise<number> {
   const begun = performance.now();
+  const say = (text: string) => process.stdout.write(`${text}\n`);
+  const elapsed = () => `${((performance.now() - begun) / 1000).toFixed(1)} s`;
   const report = (message: string) => process.stderr.write(`${message}\n`);
   const playground = await startPlayground({ name, nodes, apiPort, report });
   await using _ended = playground;
-  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-  process.stdout.write(`playground ${name} is up after ${seconds} s: ${nodes} nodes, API at https://127.0.0.1:${playground.api.port}\n`);
-  process.stdout.write(`  export KUBECONFIG=${playground.kubeconfig}\n`);
-  process.stdout.write("Ctrl-C ends it.\n");
+  const end = untilEnd(playground);
+  say(`playground ${name} is up after ${elapsed()}: ${nodes} nodes, API at https://127.0.0.1:${playground.api.port}`);
+  if (hasMesh) {
+    const mesh = await Promise.race([deployMesh(playground), end]);
+    if (typeof mesh === "number") return mesh;
+    say(`the mesh is ready after ${elapsed()}`);
+    for (const [node, { metrics }] of mesh.agents) say(`  metrics of ${node}: http://127.0.0.1:${metrics.port}/metrics`);
+  }
+  say(`  export KUBECONFIG=${playground.kubeconfig}`);
+  say("Ctrl-C ends it.");
   // Awaited here: the playground ends with this scope.
-  return await untilEnd(playground);
+  return await end;
 }
 
 /** Waits for a signal, or for a part of the playground to fail. */

@@ -1,6 +1,6 @@
 /** Undoes a playground: processes, cgroups, mounts, files. Works from what is there, whoever started it. */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { cgroupMount, removeCgroup } from "./system/cgroup.ts";
 import { run } from "./system/command.ts";
 import { releaseIndex, STATE_ROOT, stateDir } from "./state.ts";
@@ -12,11 +12,20 @@ export function playgroundCgroup(name: string): string {
 /** Network namespaces, links and nft rules end with the processes that hold them. */
 export async function tearDown(name: string): Promise<void> {
   await removeCgroup(playgroundCgroup(name));
-  for (const mount of mountsBelow(stateDir(name))) await run("umount", ["-l", mount]);
+  for (const mount of mountsBelow(stateDir(name))) await unmount(mount);
   rmSync(stateDir(name), { recursive: true, force: true });
   releaseIndex(name);
   removeIfEmpty(join(STATE_ROOT, ".numbers"));
   removeIfEmpty(STATE_ROOT);
+}
+
+/** `up` and `down` may tear down at the same time: what the other one has done is done. */
+async function unmount(target: string): Promise<void> {
+  try {
+    await run("umount", ["-l", target]);
+  } catch (error) {
+    if (mountsBelow(dirname(target)).includes(target)) throw error;
+  }
 }
 
 /** Deepest first. */

@@ -73,9 +73,9 @@ export class Kubelet {
         KUBERNETES_SERVICE_HOST: plan.kubernetesService.v4,
         KUBERNETES_SERVICE_PORT: "443",
         KUBERNETES_SERVICE_PORT_HTTPS: "443",
-        // All nodes share one kernel, so each node's programs are pinned in a folder of their own.
-        WEFT_BPFFS_DIR: `/sys/fs/bpf/weft-${config.playground}-${config.node.name}`,
       },
+      // All nodes share one kernel, so each node's programs are pinned in a folder of their own.
+      nodeEnv: { WEFT_BPFFS_DIR: `/sys/fs/bpf/weft-${config.playground}-${config.node.name}` },
       sources: {
         configMap: (namespace, name) => decoded(this.#configMaps.get(`${namespace}/${name}`)?.data, "utf8"),
         secret: (namespace, name) => decoded(this.#secrets.get(`${namespace}/${name}`)?.data, "base64"),

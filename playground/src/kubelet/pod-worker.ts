@@ -23,8 +23,10 @@ export interface PodHost {
   readonly repository: string;
   readonly nodeDir: string;
   readonly cgroup: string;
-  /** Environment of every container: where the API is, this node's own settings. */
+  /** Environment of every container: where the API is. */
   readonly baseEnv: Readonly<Record<string, string>>;
+  /** What containers in the node's own network are told beside. */
+  readonly nodeEnv: Readonly<Record<string, string>>;
   readonly sources: VolumeSources;
   references(namespace: string): References;
   patchStatus(pod: Pod, status: PodStatus): Promise<void>;
@@ -49,6 +51,7 @@ export class PodWorker {
   #sandbox: Sandbox | undefined;
   #init: Container[] = [];
   #containers: Container[] = [];
+  #isMounted = false;
   #isInitialized = false;
   #running: Promise<void> | undefined;
   #ending: Promise<void> | undefined;
@@ -88,7 +91,7 @@ export class PodWorker {
 
   /** Something that a volume shows may have changed. */
   refreshVolumes(): void {
-    if (this.#stop.signal.aborted || this.#sandbox === undefined) return;
+    if (this.#stop.signal.aborted || !this.#isMounted) return;
     this.#volumes.write(this.#facts()).catch((error: Error) => this.#event("Warning", "FailedMount", error.message));
   }
 
@@ -142,7 +145,9 @@ export class PodWorker {
   async #mountVolumes(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       try {
-        return await this.#volumes.write(this.#facts());
+        await this.#volumes.write(this.#facts());
+        this.#isMounted = true;
+        return;
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
         this.#event("Warning", "FailedMount", `MountVolume.SetUp failed: ${message}`);
@@ -239,7 +244,12 @@ export class PodWorker {
     if (this.#sandbox === undefined) throw new EnvironmentError("the pod has no network yet");
     const rootDir = join(this.#folder, "root");
     mkdirSync(rootDir, { recursive: true });
-    const base = { ...image.env, HOSTNAME: this.#hostname(), ...this.#host.baseEnv };
+    const base = {
+      ...image.env,
+      HOSTNAME: this.#hostname(),
+      ...this.#host.baseEnv,
+      ...(spec.hostNetwork === true ? this.#host.nodeEnv : {}),
+    };
     const mounts = (container.volumeMounts ?? []).map((mount): Mount => {
       const volume = spec.volumes?.find((each) => each.name === mount.name);
       if (volume === undefined) throw new EnvironmentError(`no volume "${mount.name}"`);

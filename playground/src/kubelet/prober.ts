@@ -100,7 +100,8 @@ export async function runProbe(
   let successes = 0;
   let failures = 0;
   let verdict: boolean | undefined;
-  await sleep((probe.initialDelaySeconds ?? 0) * 1000, signal);
+  // A probe that may kill waits for one period at least, so that a slow start is not a failure.
+  await sleep(Math.max((probe.initialDelaySeconds ?? 0) * 1000, options.isEager ? 0 : periodMs), signal);
   while (!signal.aborted) {
     const isYoung = options.isEager && verdict === undefined && performance.now() - begun < EAGER_FOR_MS;
     const why = await probeOnce(probe, target);

@@ -34,9 +34,8 @@ export interface ContainerSetup {
 /** Where programs of the machine are, whatever the pod's PATH is. */
 const ENV = "/usr/bin/env";
 const SETPRIV = "/usr/bin/setpriv";
-/** File systems that hold a machine's programs and data, as far as they are mounted below the root. */
-const DISK_TYPES = new Set(["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "9p", "virtiofs", "nfs", "nfs4", "erofs"]);
-const NOT_PASSED = /^\/(proc|sys|dev|run|tmp|boot|etc)(\/|$)/;
+/** Where a machine's programs are; each may be a disk of its own, which an overlay of the root does not show. */
+const PROGRAM_FOLDERS = /^\/(usr|opt|bin|sbin|lib|lib64)(\/|$)/;
 
 export function hasOverlay(filesystems: string = readFileSync("/proc/filesystems", "utf8")): boolean {
   return /\boverlay$/m.test(filesystems);
@@ -60,13 +59,15 @@ export function containerScript(setup: ContainerSetup): string {
       ? 'mount -t overlay -o lowerdir=/,upperdir="$PWD/upper",workdir="$PWD/work" weft-container root'
       : "mount --rbind / root",
     "cd root",
-    ...(overlay ? diskMounts().flatMap((path) => bind(path, path)) : []),
+    ...(overlay ? programMounts().flatMap((path) => bind(path, path)) : []),
     "mount --rbind /proc proc",
     "mount --rbind /dev dev",
     `mount -t sysfs ${setup.seesKernel === undefined ? "-o ro " : ""}sysfs sys`,
     "mount -t tmpfs -o mode=755 tmpfs run",
     "mount -t tmpfs -o mode=1777 tmpfs tmp",
     ...readOnlyBind(setup.repository, setup.repository),
+    // A clone in somebody's home must be reachable by a container's user too. Only the container sees the change.
+    ...(overlay ? parents(setup.repository).map((path) => `chmod o+x ${shellQuote(join(".", path))}`) : []),
   ];
   if (setup.seesKernel !== undefined) {
     lines.push("mount --rbind /sys/fs/cgroup sys/fs/cgroup", `mount --bind ${shellQuote(setup.seesKernel.bpf)} sys/fs/bpf`);
@@ -108,15 +109,15 @@ function readOnlyBind(source: string, target: string): string[] {
   return [...bind(source, target), `mount -o remount,bind,ro ${shellQuote(join(".", target))}`];
 }
 
-/** Disks mounted below the root; an overlay of the root does not show them. */
-function diskMounts(mountInfo: string = readFileSync("/proc/self/mountinfo", "utf8")): string[] {
-  return mountInfo
+function parents(path: string): string[] {
+  const parts = path.split("/").filter((part) => part !== "");
+  return parts.slice(0, -1).map((_, i) => `/${parts.slice(0, i + 1).join("/")}`);
+}
+
+/** Mounts in the folders of programs. */
+function programMounts(mounts: string = readFileSync("/proc/self/mounts", "utf8")): string[] {
+  return mounts
     .split("\n")
-    .filter((line) => line !== "")
-    .flatMap((line) => {
-      const [before = "", after = ""] = line.split(" - ");
-      const target = before.split(" ")[4] ?? "/";
-      const isPassed = DISK_TYPES.has(after.split(" ")[0] ?? "") && target !== "/" && !NOT_PASSED.test(target);
-      return isPassed ? [target] : [];
-    });
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((target) => PROGRAM_FOLDERS.test(target));
 }
