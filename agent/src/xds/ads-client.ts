@@ -11,6 +11,7 @@ import { errorText, type Logger } from "#lib/log.ts";
 import { DELTA_ADS_METHOD } from "#lib/xds/types.ts";
 import { DeltaDiscoveryRequestSchema, type Node } from "#proto/discovery_pb.ts";
 import { identityCodec } from "./channel.ts";
+import { releaseMemory } from "./release-memory.ts";
 import { readHead, readResources } from "./response.ts";
 
 /** Takes the resources of one type. Only `apply` may throw; the message goes to the control plane. */
@@ -39,6 +40,8 @@ export interface AdsClientOptions {
 const BACKOFF_MS = [10, 15_000] as const;
 /** Resources that are applied before other work gets a turn. */
 const SLICE = 500;
+/** After one of these the heap is worth tidying at once. */
+const LARGE_RESPONSE_BYTES = 4 << 20;
 
 type AdsStream = ClientDuplexStream<Uint8Array, Buffer>;
 
@@ -85,12 +88,11 @@ export class AdsClient {
       signal.addEventListener("abort", cancel);
       try {
         for (const type of this.#options.types.keys()) stream.write(this.#subscribe(type));
-        for await (const bytes of stream) {
+        await this.#readToEnd(stream, () => {
           heard = true;
           this.#connected = true;
           onResponse();
-          await this.#respond(stream, bytes as Buffer);
-        }
+        });
       } finally {
         signal.removeEventListener("abort", cancel);
         stream.cancel();
@@ -105,6 +107,22 @@ export class AdsClient {
     } finally {
       client?.close();
     }
+  }
+
+  /**
+   * One response after the other. By events, since an async iterator would hold on to the last response, tens of
+   * megabytes after a first load, until the next one comes.
+   */
+  #readToEnd(stream: AdsStream, onResponse: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      stream.on("data", (bytes: Buffer) => {
+        stream.pause();
+        onResponse();
+        this.#respond(stream, bytes).then(() => stream.resume(), reject);
+      });
+      stream.on("end", resolve);
+      stream.on("error", reject);
+    });
   }
 
   #subscribe(typeUrl: string): Uint8Array {
@@ -144,6 +162,7 @@ export class AdsClient {
       }
       this.#markSynced(head.typeUrl);
       handler.commit();
+      if (bytes.length >= LARGE_RESPONSE_BYTES) releaseMemory();
     }
     this.#acknowledge(stream, head.typeUrl, head.nonce, rejected);
   }
