@@ -99,7 +99,8 @@ async function up({ name, nodes, apiPort, hasMesh }: UpOptions): Promise<number>
     const mesh = await Promise.race([deployMesh(playground), end]);
     if (typeof mesh === "number") return mesh;
     say(`the mesh is ready after ${elapsed()}`);
-    for (const [node, { metrics }] of mesh.agents) say(`  metrics of ${node}: http://127.0.0.1:${metrics.port}/metrics`);
+    for (const [node, { metrics }] of mesh.agents)
+      say(`  metrics of ${node}: http://127.0.0.1:${metrics.port}/metrics`);
   }
   say(`  export KUBECONFIG=${playground.kubeconfig}`);
   say("Ctrl-C ends it.");

@@ -1,9 +1,9 @@
 /** Applies manifests of this repository, as `kubectl apply --server-side` would. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseAllDocuments } from "yaml";
 import type { KubeClient } from "#lib/kube/client.ts";
 import type { KubeObject, ResourceType } from "#lib/kube/types.ts";
-import { parseAllDocuments } from "yaml";
 import { isRecord } from "./api/objects.ts";
 import { Catalogue } from "./api/resources.ts";
 

@@ -49,6 +49,4 @@ export type ToProcess =
   | { readonly kind: "forward"; readonly host: string; readonly port: number };
 
 /** And back. */
-export type FromProcess =
-  | { readonly kind: "ready" }
-  | { readonly kind: "report"; readonly message: string };
+export type FromProcess = { readonly kind: "ready" } | { readonly kind: "report"; readonly message: string };

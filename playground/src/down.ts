@@ -1,9 +1,9 @@
 /** Undoes a playground: processes, cgroups, mounts, files. Works from what is there, whoever started it. */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { releaseIndex, STATE_ROOT, stateDir } from "./state.ts";
 import { cgroupMount, removeCgroup } from "./system/cgroup.ts";
 import { run } from "./system/command.ts";
-import { releaseIndex, STATE_ROOT, stateDir } from "./state.ts";
 
 export function playgroundCgroup(name: string): string {
   return join(cgroupMount(), `weft-${name}`);

@@ -46,7 +46,8 @@ export function resolveImage(reference: string, repository: string): Image {
   if (example !== null) {
     const [, folder = "", script = ""] = example;
     const path = join(repository, "examples", folder, `${script}.ts`);
-    if (!existsSync(path)) throw new UnknownImageError(`image "${reference}": there is no examples/${folder}/${script}.ts`);
+    if (!existsSync(path))
+      throw new UnknownImageError(`image "${reference}": there is no examples/${folder}/${script}.ts`);
     return { ...ours, entrypoint: ["node", path], command: [], workingDir: join(repository, "examples", folder) };
   }
   const program = PROGRAMS[name];

@@ -29,7 +29,13 @@ function apps(kind: string, plural: string): ResourceType<KubeObject & { status?
   return { group: "apps", version: "v1", kind, plural, namespaced: true };
 }
 
-const PODS: ResourceType<Pod & KubeObject> = { group: "", version: "v1", kind: "Pod", plural: "pods", namespaced: true };
+const PODS: ResourceType<Pod & KubeObject> = {
+  group: "",
+  version: "v1",
+  kind: "Pod",
+  plural: "pods",
+  namespaced: true,
+};
 
 /** Resolves when the control plane and the agents are ready. Rejects with what is not, and why, after `withinMs`. */
 export async function deployMesh(playground: Playground, withinMs = 60_000): Promise<Mesh> {
@@ -47,7 +53,8 @@ export async function deployMesh(playground: Playground, withinMs = 60_000): Pro
     }
     const deadline = performance.now() + withinMs;
     while (!(await isReady(client, playground.nodes.length))) {
-      if (performance.now() > deadline) throw new Error(`the mesh is not ready after ${withinMs} ms: ${await complaint(client)}`);
+      if (performance.now() > deadline)
+        throw new Error(`the mesh is not ready after ${withinMs} ms: ${await complaint(client)}`);
       await new Promise((wake) => setTimeout(wake, POLL_MS));
     }
     return { agents };
@@ -77,9 +84,12 @@ async function complaint(client: KubeClient): Promise<string> {
       .filter((each) => !each.ready)
       .map((each) => {
         const { waiting, terminated } = each.state;
-        const state = waiting?.message ?? waiting?.reason ?? (terminated ? `exit code ${terminated.exitCode}` : "not ready");
+        const state =
+          waiting?.message ?? waiting?.reason ?? (terminated ? `exit code ${terminated.exitCode}` : "not ready");
         return `${pod.metadata.name} (${state}, ${each.restartCount} restarts)`;
       }),
   );
-  return unready.length === 0 ? `there are no pods in ${NAMESPACE}` : `${unready.join(", ")}; see kubectl -n ${NAMESPACE} logs`;
+  return unready.length === 0
+    ? `there are no pods in ${NAMESPACE}`
+    : `${unready.join(", ")}; see kubectl -n ${NAMESPACE} logs`;
 }

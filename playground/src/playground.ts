@@ -1,12 +1,13 @@
 /** A whole cluster on one machine: `startPlayground` for tests and the demo, `weft playground up` for people. */
+
+import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { generateKeyPairSync } from "node:crypto";
 import { stringify } from "yaml";
-import { CertificateAuthority, type KeyPair } from "./auth/certificates.ts";
 import { DEFAULT_HISTORY } from "./api/store.ts";
+import { CertificateAuthority, type KeyPair } from "./auth/certificates.ts";
 import type { FabricConfig, KubeletConfig, NodeConfig } from "./config.ts";
 import { playgroundCgroup, tearDown } from "./down.ts";
 import { FABRIC_BITS, MAX_NODES, type NetworkPlan, networkPlan } from "./network/plan.ts";
@@ -147,9 +148,7 @@ async function start(options: PlaygroundOptions, nodes: readonly NodeConfig[], p
 
   const names = ["fabric", ...nodes.map((node) => node.name)];
   const holders = new Map(
-    await Promise.all(
-      names.map(async (each) => [each, await holdNamespace(join(cgroup, each, "network"))] as const),
-    ),
+    await Promise.all(names.map(async (each) => [each, await holdNamespace(join(cgroup, each, "network"))] as const)),
   );
   const netns = (each: string) => `/proc/${holders.get(each)}/ns/net`;
   const processes = new Map<string, PlaygroundProcess>();
@@ -165,7 +164,9 @@ async function start(options: PlaygroundOptions, nodes: readonly NodeConfig[], p
     stateDir: folder,
     ca: authority.cert,
     serving: authority.issue({ commonName: "kube-apiserver", altNames: apiNames(plan) }),
-    tokenKey: generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    tokenKey: generateKeyPairSync("ec", { namedCurve: "P-256" })
+      .privateKey.export({ type: "pkcs8", format: "pem" })
+      .toString(),
     historySize: options.historySize ?? DEFAULT_HISTORY,
     bookmarkMs: options.bookmarkMs ?? BOOKMARK_MS,
   };
@@ -207,13 +208,22 @@ function nodeConfigs(wish: NonNullable<PlaygroundOptions["nodes"]>): NodeConfig[
 }
 
 function apiNames(plan: NetworkPlan): string[] {
-  const service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+  const service = [
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+  ];
   const { fabric, kubernetesService } = plan;
   return [...service, "localhost", "127.0.0.1", fabric.v4, fabric.v6, kubernetesService.v4, kubernetesService.v6];
 }
 
 /** Joins fabric and nodes: one bridge, one link per node, routes to every node's pods. */
-async function connect(plan: NetworkPlan, nodes: readonly NodeConfig[], holders: ReadonlyMap<string, number>): Promise<void> {
+async function connect(
+  plan: NetworkPlan,
+  nodes: readonly NodeConfig[],
+  holders: ReadonlyMap<string, number>,
+): Promise<void> {
   const path = (name: string) => `/proc/${holders.get(name)}/ns/net`;
   const via = (node: NodeConfig) => {
     const { v4, v6 } = plan.node(node.number);

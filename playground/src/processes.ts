@@ -55,7 +55,8 @@ export class PlaygroundProcess {
 
   constructor(options: ProcessOptions) {
     makeCgroup(options.cgroup);
-    const enter = 'echo $$ >"$0/cgroup.procs" && exec nsenter --net="$1" "$2" --disable-warning=ExperimentalWarning "$3" "$4"';
+    const enter =
+      'echo $$ >"$0/cgroup.procs" && exec nsenter --net="$1" "$2" --disable-warning=ExperimentalWarning "$3" "$4"';
     const args = [options.cgroup, options.netns, process.execPath, options.script, options.configPath];
     this.#name = options.name;
     this.#child = spawn("/bin/sh", ["-c", enter, ...args], {

@@ -40,7 +40,9 @@ export function claimIndex(name: string): number {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
   }
-  throw new Error(`all ${MAX_PLAYGROUNDS} numbers of playgrounds are taken; end some with: weft playground down --name NAME`);
+  throw new Error(
+    `all ${MAX_PLAYGROUNDS} numbers of playgrounds are taken; end some with: weft playground down --name NAME`,
+  );
 }
 
 export function releaseIndex(name: string): void {

@@ -80,7 +80,10 @@ function verbsOf(resource: Resource): readonly string[] {
   return isVirtual(resource) ? ["create"] : VERBS;
 }
 
-function subresourceKind(resource: Resource, name: string): { group?: string; version?: string; kind: string; verbs: string[] } {
+function subresourceKind(
+  resource: Resource,
+  name: string,
+): { group?: string; version?: string; kind: string; verbs: string[] } {
   switch (name) {
     case "scale":
       return { group: "autoscaling", version: "v1", kind: "Scale", verbs: ["get", "patch", "update"] };
@@ -146,8 +149,13 @@ function aggregatedResource(resource: Resource): JsonRecord {
 }
 
 export function openApiIndex(catalogue: Catalogue): JsonRecord {
-  const versions = new Set(catalogue.all().map((each) => (each.group === "" ? `api/${each.version}` : `apis/${apiVersionOf(each)}`)));
-  const paths = [...versions].map((path) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${catalogue.generation}` }]);
+  const versions = new Set(
+    catalogue.all().map((each) => (each.group === "" ? `api/${each.version}` : `apis/${apiVersionOf(each)}`)),
+  );
+  const paths = [...versions].map((path) => [
+    path,
+    { serverRelativeURL: `/openapi/v3/${path}?hash=${catalogue.generation}` },
+  ]);
   return { paths: Object.fromEntries(paths) };
 }
 
@@ -174,5 +182,10 @@ export function openApi(catalogue: Catalogue, group: string, version: string): J
       "x-kubernetes-group-version-kind": [gvk],
     };
   }
-  return { openapi: "3.0.0", info: { title: "Kubernetes", version: VERSION.gitVersion }, paths, components: { schemas } };
+  return {
+    openapi: "3.0.0",
+    info: { title: "Kubernetes", version: VERSION.gitVersion },
+    paths,
+    components: { schemas },
+  };
 }

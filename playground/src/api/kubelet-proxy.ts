@@ -25,7 +25,9 @@ export class KubeletProxy {
     const { socketPath, path } = this.#locate(target);
     return new Promise((resolve, reject) => {
       const request = http.get({ socketPath, path }, (answer) => {
-        response.writeHead(answer.statusCode ?? 502, { "content-type": answer.headers["content-type"] ?? "text/plain" });
+        response.writeHead(answer.statusCode ?? 502, {
+          "content-type": answer.headers["content-type"] ?? "text/plain",
+        });
         answer.pipe(response);
         answer.on("close", resolve);
         response.on("close", () => answer.destroy());
@@ -56,7 +58,9 @@ export class KubeletProxy {
     const container = query.get("container") ?? defaultContainer(pod);
     const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((each) => each.name);
     if (!all.includes(container)) {
-      throw badRequest(`container ${container} is not valid for pod ${pod.metadata.name}; there are: ${all.join(", ")}`);
+      throw badRequest(
+        `container ${container} is not valid for pod ${pod.metadata.name}; there are: ${all.join(", ")}`,
+      );
     }
     if (!pod.spec.nodeName) throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
     const passed = new URLSearchParams(query);
@@ -66,11 +70,13 @@ export class KubeletProxy {
 }
 
 function defaultContainer(pod: Pod): string {
-  return (
-    pod.metadata.annotations?.["kubectl.kubernetes.io/default-container"] ?? pod.spec.containers[0]?.name ?? ""
-  );
+  return pod.metadata.annotations?.["kubectl.kubernetes.io/default-container"] ?? pod.spec.containers[0]?.name ?? "";
 }
 
 function unreachable(target: KubeletTarget, error: Error): ApiError {
-  return new ApiError(503, "ServiceUnavailable", `no answer from the kubelet of ${target.pod.spec.nodeName}: ${error.message}`);
+  return new ApiError(
+    503,
+    "ServiceUnavailable",
+    `no answer from the kubelet of ${target.pod.spec.nodeName}: ${error.message}`,
+  );
 }

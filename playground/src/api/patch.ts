@@ -76,12 +76,7 @@ function index(part: string, length: number): number {
   return Number(part);
 }
 
-function write(
-  document: unknown,
-  path: readonly string[],
-  value: unknown,
-  how: "add" | "replace" | "remove",
-): unknown {
+function write(document: unknown, path: readonly string[], value: unknown, how: "add" | "replace" | "remove"): unknown {
   const last = path.at(-1);
   if (last === undefined) return value;
   const parent = read(document, path.slice(0, -1));

@@ -3,16 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { KindRules } from "../kinds/rules.ts";
 import type { Pod } from "../kinds/types.ts";
 import { BUILT_IN_KEYS, CUSTOM_KEYS, serverSideApply } from "./apply.ts";
-import {
-  alreadyExists,
-  ApiError,
-  badRequest,
-  conflict,
-  FieldErrors,
-  forbidden,
-  notFound,
-  STALE,
-} from "./errors.ts";
+import { ApiError, alreadyExists, badRequest, conflict, FieldErrors, forbidden, notFound, STALE } from "./errors.ts";
 import { clone, isRecord, type JsonRecord, type Meta, type Obj, sameJson, timestamp } from "./objects.ts";
 import { jsonPatch, mergePatch, strategicMergePatch } from "./patch.ts";
 import { apiVersionOf, type Catalogue, collectionOf, keyOf, type Resource } from "./resources.ts";
@@ -236,7 +227,8 @@ export class Registry {
   setStatus(resource: Resource, object: Obj, status: unknown): void {
     const { namespace, name } = object.metadata;
     const current = this.find(resource, namespace, name);
-    if (current === undefined || current.metadata.uid !== object.metadata.uid || sameJson(current.status, status)) return;
+    if (current === undefined || current.metadata.uid !== object.metadata.uid || sameJson(current.status, status))
+      return;
     this.#put(resource, namespace, { ...current, metadata: { ...current.metadata }, status });
   }
 
@@ -323,7 +315,9 @@ export class Registry {
     if (unknown.length === 0) return;
     const messages = unknown.map((path) => `unknown field "${path}"`);
     if (options.fieldValidation === "Strict") {
-      throw badRequest(`${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: strict decoding error: ${messages.join(", ")}`);
+      throw badRequest(
+        `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: strict decoding error: ${messages.join(", ")}`,
+      );
     }
     if (options.fieldValidation !== "Ignore") options.warnings?.push(...messages);
   }
@@ -445,12 +439,20 @@ function validateName(resource: Resource, name: string): void {
   }
   if (resource.group === "" && ["namespaces", "services"].includes(resource.plural)) {
     if (!LABEL.test(name)) {
-      throw invalidName(resource, name, "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-'");
+      throw invalidName(
+        resource,
+        name,
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-'",
+      );
     }
     return;
   }
   if (name.length > 253 || !SUBDOMAIN.test(name)) {
-    throw invalidName(resource, name, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'");
+    throw invalidName(
+      resource,
+      name,
+      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'",
+    );
   }
 }
 

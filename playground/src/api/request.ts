@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { parse } from "yaml";
 import { ApiError, badRequest } from "./errors.ts";
 import { isRecord, type JsonRecord } from "./objects.ts";
+import { decodeProtobuf } from "./protobuf.ts";
 
 export interface ResourcePath {
   readonly group: string;
@@ -18,7 +19,10 @@ const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
 /** `/api/v1/…` or `/apis/<group>/<version>/…` below discovery; undefined for any other path. */
 export function parseResourcePath(path: string): ResourcePath | undefined {
-  const parts = path.split("/").filter((part) => part !== "").map(decode);
+  const parts = path
+    .split("/")
+    .filter((part) => part !== "")
+    .map(decode);
   const root = parts.shift();
   if (root !== "api" && root !== "apis") return undefined;
   const group = root === "api" ? "" : (parts.shift() ?? "");
@@ -51,8 +55,8 @@ function decode(part: string): string {
   }
 }
 
-/** The body as text; at most 3 MB. */
-export async function readBody(request: IncomingMessage): Promise<string> {
+/** At most 3 MB. */
+async function readBody(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
@@ -62,16 +66,15 @@ export async function readBody(request: IncomingMessage): Promise<string> {
     }
     parts.push(part);
   }
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.concat(parts);
 }
 
-/** JSON or YAML by content type. An empty body is undefined. */
+/** JSON, YAML or protobuf by content type. An empty body is undefined. */
 export async function readDocument(request: IncomingMessage): Promise<unknown> {
   const type = (request.headers["content-type"] ?? "application/json").split(";")[0]?.trim() ?? "";
-  if (type.includes("protobuf")) {
-    throw new ApiError(415, "UnsupportedMediaType", "the playground's API speaks JSON and YAML, not protobuf");
-  }
-  const text = await readBody(request);
+  const body = await readBody(request);
+  if (type === "application/vnd.kubernetes.protobuf") return body.length === 0 ? undefined : decodeProtobuf(body);
+  const text = body.toString("utf8");
   if (text.trim() === "") return undefined;
   try {
     return type.endsWith("yaml") ? parse(text) : JSON.parse(text);

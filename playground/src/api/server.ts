@@ -273,7 +273,10 @@ export class ApiServer {
       meta.continue = Buffer.from(next).toString("base64url");
       meta.remainingItemCount = rest.length - page.length;
     }
-    if (tableInclude !== undefined) return sendJson(response, 200, table(resource, page, meta, tableInclude));
+    if (tableInclude !== undefined) {
+      sendJson(response, 200, table(resource, page, meta, tableInclude));
+      return;
+    }
     const head = `{"kind":"${resource.kind}List","apiVersion":"${apiVersionOf(resource)}","metadata":${JSON.stringify(meta)}`;
     sendText(response, 200, `${head},"items":[${page.map(jsonOf).join(",")}]}`);
   }
@@ -351,10 +354,11 @@ export class ApiServer {
         bind(registry, resource, namespace, name, isRecord(target) ? String(target.name) : "");
         return sendJson(response, 201, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
       }
-      case "POST eviction":
-        await readObject(request);
-        registry.delete(resource, path.namespace, name);
+      case "POST eviction": {
+        const { deleteOptions: wish } = await readObject(request);
+        registry.delete(resource, path.namespace, name, isRecord(wish) ? wish : {});
         return sendJson(response, 201, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
+      }
       case "PUT finalize":
         return sendObject(call, 200, registry.get(resource, path.namespace, name));
       case "POST exec":
@@ -469,7 +473,10 @@ function sendObject(call: Call, code: number, object: Obj): void {
   for (const warning of call.write.warnings ?? []) {
     call.response.appendHeader("warning", `299 - ${JSON.stringify(warning)}`);
   }
-  if (include === undefined || call.request.method !== "GET") return sendText(call.response, code, jsonOf(object));
+  if (include === undefined || call.request.method !== "GET") {
+    sendText(call.response, code, jsonOf(object));
+    return;
+  }
   const meta = { resourceVersion: object.metadata.resourceVersion };
   sendJson(call.response, code, table(call.resource, [object], meta, include));
 }

@@ -1,5 +1,14 @@
 /** Tables for `kubectl get`: columns and cells of the kinds people look at. */
-import type { DaemonSet, Deployment, EndpointSlice, NodeObject, Pod, PodTemplate, ReplicaSet, Service } from "../kinds/types.ts";
+import type {
+  DaemonSet,
+  Deployment,
+  EndpointSlice,
+  NodeObject,
+  Pod,
+  PodTemplate,
+  ReplicaSet,
+  Service,
+} from "../kinds/types.ts";
 import { isRecord, type JsonRecord, type Obj, valueAt } from "./objects.ts";
 import type { Resource } from "./resources.ts";
 import { formatSelector } from "./selectors.ts";
@@ -113,7 +122,11 @@ const LAYOUTS: Readonly<Record<string, Layout>> = {
     },
   ),
   namespaces: layout("Name|Status|Age", (ns) => [ns.metadata.name, valueAt(ns, "status.phase") ?? "Active", ageOf(ns)]),
-  configmaps: layout("Name|Data|Age", (map) => [map.metadata.name, count(map.data) + count(map.binaryData), ageOf(map)]),
+  configmaps: layout("Name|Data|Age", (map) => [
+    map.metadata.name,
+    count(map.data) + count(map.binaryData),
+    ageOf(map),
+  ]),
   secrets: layout("Name|Type|Data|Age", (secret) => [
     secret.metadata.name,
     secret.type ?? "Opaque",
@@ -222,7 +235,8 @@ export function jsonPath(object: unknown, path: string): unknown[] {
     if (name !== undefined) {
       const plain = name.replaceAll("\\", "");
       found = found.map((each) => (isRecord(each) ? each[plain] : undefined));
-    } else if (index !== undefined) found = found.map((each) => (Array.isArray(each) ? each[Number(index)] : undefined));
+    } else if (index !== undefined)
+      found = found.map((each) => (Array.isArray(each) ? each[Number(index)] : undefined));
     else if (filterPath !== undefined) {
       found = found.flat().filter((each) => String(valueAt(each, filterPath)) === filterValue);
     } else if (whole === "[*]") found = found.flat();
@@ -255,7 +269,10 @@ export function podReason(pod: Pod): string {
 function restarts(pod: Pod): string {
   const statuses = pod.status.containerStatuses ?? [];
   const total = statuses.reduce((sum, each) => sum + each.restartCount, 0);
-  const last = statuses.map((each) => each.lastState?.terminated?.finishedAt ?? "").sort().at(-1);
+  const last = statuses
+    .map((each) => each.lastState?.terminated?.finishedAt ?? "")
+    .sort()
+    .at(-1);
   return total > 0 && last ? `${total} (${since(last)} ago)` : String(total);
 }
 

@@ -52,9 +52,15 @@ export class Watches {
       for (const object of this.#registry.list(resource, request.namespace, matches)) send.event("ADDED", object);
       if (wantsInitial) send.bookmark(store.revision, true);
     } else {
-      if (!/^\d+$/.test(asked)) return send.error(badRequest(`invalid resource version "${asked}"`));
+      if (!/^\d+$/.test(asked)) {
+        send.error(badRequest(`invalid resource version "${asked}"`));
+        return;
+      }
       const missed = store.eventsSince(collectionOf(resource), Number(asked));
-      if (missed === undefined) return send.error(gone(`too old resource version: ${asked} (${store.revision})`));
+      if (missed === undefined) {
+        send.error(gone(`too old resource version: ${asked} (${store.revision})`));
+        return;
+      }
       for (const event of missed) send.transition(event);
     }
     const unsubscribe = store.subscribe(collectionOf(resource), (event) => send.transition(event));

@@ -83,10 +83,7 @@ export class CertificateAuthority {
       sequence(utcTime(new Date(now - DAY_MS)), utcTime(new Date(now + LIFE_DAYS * DAY_MS))),
       subject,
       publicKey.export({ type: "spki", format: "der" }),
-      tagged(
-        0xa3,
-        sequence(...extensions, extension(OID.authorityKeyId, sequence(tagged(0x80, this.#keyId)))),
-      ),
+      tagged(0xa3, sequence(...extensions, extension(OID.authorityKeyId, sequence(tagged(0x80, this.#keyId))))),
     );
     const der = sequence(tbs, algorithm, bitString(sign("sha256", tbs, this.#key), 0));
     const lines = der.toString("base64").match(/.{1,64}/g) ?? [];

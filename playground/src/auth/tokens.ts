@@ -36,7 +36,11 @@ export class TokenSigner {
     this.#publicKey = createPublicKey(this.#privateKey);
   }
 
-  issue(subject: TokenSubject, audiences: readonly string[], lifeSeconds: number): { token: string; expiresAt: number } {
+  issue(
+    subject: TokenSubject,
+    audiences: readonly string[],
+    lifeSeconds: number,
+  ): { token: string; expiresAt: number } {
     const now = Math.floor(Date.now() / 1000);
     const expiresAt = now + lifeSeconds;
     const claims = {

@@ -1,6 +1,5 @@
 /** DaemonSets: one pod on every node that fits; old pods are exchanged a few at a time. */
-import { clone } from "../api/objects.ts";
-import { controllerOf } from "../api/objects.ts";
+import { clone, controllerOf } from "../api/objects.ts";
 import { type DaemonSet, isFinished, isReady, type NodeObject, type Pod } from "../kinds/types.ts";
 import { type Context, type Controller, keyOfObject } from "./context.ts";
 import { Reconciler } from "./reconciler.ts";
@@ -11,7 +10,11 @@ import { templateHash } from "./template-hash.ts";
 const HASH_LABEL = "controller-revision-hash";
 
 export function daemonSetController(context: Context): Controller {
-  const queue = new Reconciler("daemon set", (key) => reconcile(context, key), (text) => context.report(text));
+  const queue = new Reconciler(
+    "daemon set",
+    (key) => reconcile(context, key),
+    (text) => context.report(text),
+  );
   const stops = [
     context.follow("daemonsets", (set) => queue.enqueue(keyOfObject(set))),
     context.follow("pods", (pod) => {

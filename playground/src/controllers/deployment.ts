@@ -10,7 +10,11 @@ const HASH_LABEL = "pod-template-hash";
 const REVISION = "deployment.kubernetes.io/revision";
 
 export function deploymentController(context: Context): Controller {
-  const queue = new Reconciler("deployment", (key) => reconcile(context, key), (text) => context.report(text));
+  const queue = new Reconciler(
+    "deployment",
+    (key) => reconcile(context, key),
+    (text) => context.report(text),
+  );
   const stops = [
     context.follow("deployments", (deployment) => queue.enqueue(keyOfObject(deployment))),
     context.follow("replicasets", (set) => {

@@ -19,7 +19,11 @@ const MANAGED_BY = { "endpointslice.kubernetes.io/managed-by": "endpointslice-co
 const ZONE = "topology.kubernetes.io/zone";
 
 export function endpointSliceController(context: Context): Controller {
-  const queue = new Reconciler("endpoints", (key) => reconcile(context, key), (text) => context.report(text));
+  const queue = new Reconciler(
+    "endpoints",
+    (key) => reconcile(context, key),
+    (text) => context.report(text),
+  );
   const stops = [
     context.follow("services", (service) => queue.enqueue(keyOfObject(service))),
     context.follow("pods", (pod, event) => {

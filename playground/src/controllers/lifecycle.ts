@@ -13,13 +13,20 @@ const NAMESPACE_RECHECK_MS = 100;
 
 /** Each namespace gets its default account and the certificate of the API server's authority. */
 export function namespaceController(context: Context, rootCertificate: string): Controller {
-  const queue = new Reconciler("namespace", (name) => reconcile(name), (text) => context.report(text));
+  const queue = new Reconciler(
+    "namespace",
+    (name) => reconcile(name),
+    (text) => context.report(text),
+  );
   const stop = context.follow("namespaces", (namespace) => queue.enqueue(namespace.metadata.name));
 
   function reconcile(name: string): void {
     const namespace = context.find("namespaces", name);
     if (namespace === undefined) return;
-    if (namespace.metadata.deletionTimestamp !== undefined) return empty(name);
+    if (namespace.metadata.deletionTimestamp !== undefined) {
+      empty(name);
+      return;
+    }
     populate(context, name, rootCertificate);
   }
 

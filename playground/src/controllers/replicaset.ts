@@ -8,7 +8,11 @@ import { Reconciler } from "./reconciler.ts";
 const BURST = 500;
 
 export function replicaSetController(context: Context): Controller {
-  const queue = new Reconciler("replica set", (key) => reconcile(context, queue, key), (text) => context.report(text));
+  const queue = new Reconciler(
+    "replica set",
+    (key) => reconcile(context, queue, key),
+    (text) => context.report(text),
+  );
   const stops = [
     context.follow("replicasets", (set) => queue.enqueue(keyOfObject(set))),
     context.follow("pods", (pod) => {

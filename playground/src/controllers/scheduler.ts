@@ -5,7 +5,11 @@ import { type Context, type Controller, keyOfObject } from "./context.ts";
 import { Reconciler } from "./reconciler.ts";
 
 export function scheduler(context: Context): Controller {
-  const queue = new Reconciler("scheduling", (key) => schedule(context, key), (text) => context.report(text));
+  const queue = new Reconciler(
+    "scheduling",
+    (key) => schedule(context, key),
+    (text) => context.report(text),
+  );
   const stops = [
     context.follow("pods", (object) => {
       const pod = object as Pod;
@@ -72,7 +76,14 @@ function schedule(context: Context, key: string): void {
     const wait = { type: "PodScheduled", status: "False", reason: "Unschedulable", message };
     const isNew = !pod.status.conditions?.some((each) => each.type === "PodScheduled" && each.message === message);
     if (!isNew) return;
-    context.registry.patch(resource, namespace, name, "strategic", { status: { conditions: [wait] } }, { subresource: "status" });
+    context.registry.patch(
+      resource,
+      namespace,
+      name,
+      "strategic",
+      { status: { conditions: [wait] } },
+      { subresource: "status" },
+    );
     context.event(pod, "Warning", "FailedScheduling", message, "default-scheduler");
     return;
   }

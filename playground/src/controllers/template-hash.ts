@@ -5,7 +5,9 @@ const ALPHABET = "bcdfghjklmnpqrstvwxz2456789";
 
 /** A short name of a pod template: equal templates, whatever the order of their fields, have equal names. */
 export function templateHash(template: unknown): string {
-  const digest = createHash("sha256").update(JSON.stringify(canonical(template))).digest();
+  const digest = createHash("sha256")
+    .update(JSON.stringify(canonical(template)))
+    .digest();
   return Array.from(digest.subarray(0, 10), (byte) => ALPHABET[byte % ALPHABET.length]).join("");
 }
 

@@ -123,4 +123,3 @@ export function reverseAddress(name: string): string | undefined {
   const digits = v6.split(".").reverse().join("");
   return (digits.match(/.{4}/g) ?? []).join(":");
 }
-

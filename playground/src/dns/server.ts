@@ -1,8 +1,8 @@
 /** The cluster's DNS: knows the cluster's names and says at once that there are no others. */
 import dgram from "node:dgram";
 import net from "node:net";
-import { isIpv4, parseIp } from "#lib/address.ts";
 import { type Answer, AUTHORITATIVE_ANSWER, decode, encode, type Packet, type Question } from "dns-packet";
+import { isIpv4, parseIp } from "#lib/address.ts";
 import type { Store } from "../api/store.ts";
 import { CLUSTER_DOMAIN, lookupAddress, lookupName, reverseAddress } from "./records.ts";
 
@@ -121,11 +121,13 @@ export class DnsServer {
       return { rcode: 0, answers: [alias, ...addresses(further ?? [], question.type, target)], additionals: [] };
     }
     if (question.type === "SRV") {
-      const answers = records.srv.map((each): Answer => ({
-        ...base,
-        type: "SRV",
-        data: { port: each.port, target: each.target, priority: 0, weight: 100 },
-      }));
+      const answers = records.srv.map(
+        (each): Answer => ({
+          ...base,
+          type: "SRV",
+          data: { port: each.port, target: each.target, priority: 0, weight: 100 },
+        }),
+      );
       const targets = [...new Set(records.srv.map((each) => each.target))];
       const additionals = targets.flatMap((target) => {
         const found = lookupName(this.#store, target)?.addresses ?? [];

@@ -21,6 +21,7 @@ import { scheduler } from "../controllers/scheduler.ts";
 import { DnsServer } from "../dns/server.ts";
 import { crdRules } from "../kinds/crd.ts";
 import { podRules } from "../kinds/pod.ts";
+import { secretRules } from "../kinds/secret.ts";
 import { serviceRules } from "../kinds/service.ts";
 import { daemonSetRules, deploymentRules, replicaSetRules } from "../kinds/workloads.ts";
 import { networkPlan } from "../network/plan.ts";
@@ -43,8 +44,15 @@ export class Cluster {
     const catalogue = new Catalogue();
     const registry = new Registry(store, catalogue);
     const context = new Context(registry, report);
-    registry.setRules("pods", podRules((namespace, name) => store.get("serviceaccounts", `${namespace}/${name}`)));
-    registry.setRules("services", serviceRules(plan, () => store.values("services")));
+    registry.setRules(
+      "pods",
+      podRules((namespace, name) => store.get("serviceaccounts", `${namespace}/${name}`)),
+    );
+    registry.setRules(
+      "services",
+      serviceRules(plan, () => store.values("services")),
+    );
+    registry.setRules("secrets", secretRules);
     registry.setRules("deployments.apps", deploymentRules);
     registry.setRules("replicasets.apps", replicaSetRules);
     registry.setRules("daemonsets.apps", daemonSetRules);
@@ -62,7 +70,10 @@ export class Cluster {
       "customresourcedefinitions.apiextensions.k8s.io",
       crdRules(catalogue, (collection) => {
         for (const { metadata } of [...store.values(collection)]) {
-          store.remove(collection, metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`);
+          store.remove(
+            collection,
+            metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`,
+          );
         }
       }),
     );

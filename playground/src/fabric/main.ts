@@ -7,9 +7,8 @@ import { Cluster, kubeletSocket } from "./cluster.ts";
 
 const config = readConfig<FabricConfig>(process.argv[2]);
 const tell = (message: FromProcess) => process.send?.(message);
-const cluster = new Cluster(
-  { ...config, kubeletSocket: (node) => kubeletSocket(config.stateDir, node) },
-  (message) => tell({ kind: "report", message }),
+const cluster = new Cluster({ ...config, kubeletSocket: (node) => kubeletSocket(config.stateDir, node) }, (message) =>
+  tell({ kind: "report", message }),
 );
 process.on("message", (message: ToProcess, handle: unknown) => {
   if (message.kind === "serve-api" && handle instanceof net.Server) cluster.serve(handle);

@@ -47,14 +47,20 @@ export function crdRules(catalogue: Catalogue, purge: (collection: string) => vo
 
 function validateCrd(crd: CustomResourceDefinition, errors: FieldErrors): void {
   const { spec } = crd;
-  if (!isRecord(spec)) return errors.required("spec");
+  if (!isRecord(spec)) {
+    errors.required("spec");
+    return;
+  }
   if (!spec.group) errors.required("spec.group");
   if (!spec.names?.plural) errors.required("spec.names.plural");
   if (!spec.names?.kind) errors.required("spec.names.kind");
   if (!["Namespaced", "Cluster"].includes(spec.scope)) {
     errors.unsupported("spec.scope", spec.scope, ["Cluster", "Namespaced"]);
   }
-  if (!Array.isArray(spec.versions) || spec.versions.length === 0) return errors.required("spec.versions");
+  if (!Array.isArray(spec.versions) || spec.versions.length === 0) {
+    errors.required("spec.versions");
+    return;
+  }
   if (spec.versions.filter((version) => version.storage).length !== 1) {
     errors.invalid("spec.versions", spec.versions.length, "must have exactly one version marked as storage version");
   }
@@ -86,4 +92,3 @@ function serve(catalogue: Catalogue, crd: CustomResourceDefinition): void {
     });
   }
 }
-

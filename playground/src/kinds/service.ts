@@ -1,7 +1,8 @@
 /** Services: virtual addresses, node ports, defaults and validation. */
+
+import { isIpv4 } from "#lib/address.ts";
 import { ApiError, type FieldErrors } from "../api/errors.ts";
 import { isRecord, type Obj } from "../api/objects.ts";
-import { isIpv4 } from "#lib/address.ts";
 import { type NetworkPlan, SERVICE_COUNT } from "../network/plan.ts";
 import type { KindRules } from "./rules.ts";
 import type { Service } from "./types.ts";
@@ -104,7 +105,10 @@ function allocateNodePorts(service: Service, services: () => Iterable<Obj>): voi
 
 function validateService(object: Obj, old: Obj | undefined, errors: FieldErrors): void {
   const { spec } = object as Service;
-  if (!isRecord(spec)) return errors.required("spec");
+  if (!isRecord(spec)) {
+    errors.required("spec");
+    return;
+  }
   const types = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
   if (!types.includes(spec.type ?? "")) errors.unsupported("spec.type", spec.type, types);
   if (spec.type === "ExternalName") {

@@ -51,7 +51,10 @@ function defaultTemplate(object: Obj): void {
 
 function validateWorkload(object: Obj, old: Obj | undefined, errors: FieldErrors): void {
   const { spec } = object as ReplicaSet;
-  if (!isRecord(spec)) return errors.required("spec");
+  if (!isRecord(spec)) {
+    errors.required("spec");
+    return;
+  }
   const { replicas } = spec;
   if (replicas !== undefined && (!Number.isInteger(replicas) || replicas < 0)) {
     errors.invalid("spec.replicas", replicas, "must be greater than or equal to 0");

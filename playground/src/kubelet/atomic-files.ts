@@ -36,7 +36,10 @@ function isSame(folder: string, files: readonly VolumeFile[]): boolean {
     const count = readdirSync(join(folder, "..data"), { recursive: true, withFileTypes: true }).filter((each) =>
       each.isFile(),
     ).length;
-    return count === files.length && files.every((file) => readFileSync(join(folder, "..data", file.path)).equals(file.content));
+    return (
+      count === files.length &&
+      files.every((file) => readFileSync(join(folder, "..data", file.path)).equals(file.content))
+    );
   } catch {
     return false;
   }

@@ -117,7 +117,8 @@ export class Container {
     const deadline = performance.now() + graceSeconds * 1000;
     const preStop = this.spec.lifecycle?.preStop;
     if (this.isRunning && preStop !== undefined && graceSeconds > 0) {
-      if (preStop.sleep !== undefined) await sleep(Math.min(preStop.sleep.seconds, graceSeconds) * 1000, new AbortController().signal);
+      if (preStop.sleep !== undefined)
+        await sleep(Math.min(preStop.sleep.seconds, graceSeconds) * 1000, new AbortController().signal);
       if (preStop.exec !== undefined) await this.exec(preStop.exec.command, graceSeconds * 1000);
     }
     this.#stop.abort();
@@ -187,7 +188,8 @@ export class Container {
       makeCgroup(this.#cgroup);
       setup = this.#host.setup(this.spec, image, this.#cgroup);
       const argv = commandOf(this.spec, image, setup.env);
-      if (argv.length === 0) throw new EnvironmentError("the image has no command of its own and the container names none");
+      if (argv.length === 0)
+        throw new EnvironmentError("the image has no command of its own and the container names none");
       script = containerScript({ ...setup, argv });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -231,10 +233,14 @@ export class Container {
       this.#isStarted = true;
       if (readinessProbe === undefined) this.#setReady(true);
       else this.#probe("Readiness", readinessProbe, signal, true, (ok) => this.#setReady(ok));
-      if (livenessProbe !== undefined) this.#probe("Liveness", livenessProbe, signal, false, (ok) => ok || this.#restart("Liveness"));
+      if (livenessProbe !== undefined)
+        this.#probe("Liveness", livenessProbe, signal, false, (ok) => ok || this.#restart("Liveness"));
       this.#host.changed();
     };
-    if (startupProbe === undefined) return begin();
+    if (startupProbe === undefined) {
+      begin();
+      return;
+    }
     const stage = new AbortController();
     const either = AbortSignal.any([signal, stage.signal]);
     this.#probe("Startup", startupProbe, either, true, (ok) => {
@@ -255,7 +261,11 @@ export class Container {
   }
 
   #restart(probe: string): void {
-    this.#host.event("Normal", "Killing", `Container ${this.spec.name} failed ${probe.toLowerCase()} probe, will be restarted`);
+    this.#host.event(
+      "Normal",
+      "Killing",
+      `Container ${this.spec.name} failed ${probe.toLowerCase()} probe, will be restarted`,
+    );
     this.#process?.kill("SIGTERM");
     const child = this.#process;
     setTimeout(() => {
@@ -283,9 +293,15 @@ function commandOf(spec: ContainerSpec, image: Image, env: Readonly<Record<strin
   return [...head, ...tail].map((word) => expand(word, env));
 }
 
-const SIGNALS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGABRT: 6, SIGKILL: 9, SIGSEGV: 11, SIGTERM: 15 };
+const SIGNALS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGTERM: 15,
+};
 
 function signalNumber(signal: NodeJS.Signals | null): number {
   return signal === null ? 0 : (SIGNALS[signal] ?? 0);
 }
-

@@ -33,7 +33,7 @@ export function containerEnvironment(
     for (const [key, value] of Object.entries(values ?? {})) env[prefix + key] = value;
   }
   for (const variable of container.env ?? []) {
-    const value = valueOf(variable, container, facts, references);
+    const value = variableValue(variable, container, facts, references);
     if (value !== undefined) env[variable.name] = expand(value, env);
   }
   return env;
@@ -46,7 +46,7 @@ export function expand(text: string, env: Readonly<Record<string, string>>): str
   );
 }
 
-function valueOf(
+function variableValue(
   variable: EnvVar,
   container: Container,
   facts: PodFacts,
@@ -60,7 +60,8 @@ function valueOf(
   if (ref === undefined) return "";
   const isMap = from.configMapKeyRef !== undefined;
   const value = (isMap ? references.configMap(ref.name) : references.secret(ref.name))?.[ref.key];
-  if (value === undefined && ref.optional !== true) throw missing(isMap ? "configmap" : "secret", `${ref.name}/${ref.key}`);
+  if (value === undefined && ref.optional !== true)
+    throw missing(isMap ? "configmap" : "secret", `${ref.name}/${ref.key}`);
   return value;
 }
 

@@ -1,6 +1,7 @@
 /** The kubelet of one node: watches its pods, runs them, reports; and keeps the node's service addresses. */
-import { join } from "node:path";
+
 import { release } from "node:os";
+import { join } from "node:path";
 import { KubeClient } from "#lib/kube/client.ts";
 import { isConflict, isNotFound } from "#lib/kube/errors.ts";
 import { Reflector } from "#lib/kube/reflector.ts";
@@ -232,7 +233,13 @@ export class Kubelet {
   async #patchStatus(pod: Pod, status: PodStatus): Promise<void> {
     const { namespace, name, uid } = pod.metadata;
     try {
-      await this.#client.patch(PODS, { namespace, name }, "strategic", { metadata: { uid }, status }, { subresource: "status" });
+      await this.#client.patch(
+        PODS,
+        { namespace, name },
+        "strategic",
+        { metadata: { uid }, status },
+        { subresource: "status" },
+      );
     } catch (error) {
       // The pod is gone, or another one has its name.
       if (!isNotFound(error) && !isConflict(error)) throw error;
@@ -245,7 +252,13 @@ export class Kubelet {
     try {
       // A pod that has ended is removed at once, whatever its grace period.
       const status = { phase: pod.status.phase === "Failed" ? "Failed" : "Succeeded" };
-      await this.#client.patch(PODS, { namespace, name }, "merge", { metadata: { uid }, status }, { subresource: "status" });
+      await this.#client.patch(
+        PODS,
+        { namespace, name },
+        "merge",
+        { metadata: { uid }, status },
+        { subresource: "status" },
+      );
       await this.#client.delete(PODS, { namespace, name });
     } catch (error) {
       if (!isNotFound(error) && !isConflict(error)) this.#report(`pod ${name} was not removed from the API: ${error}`);
@@ -300,13 +313,17 @@ export class Kubelet {
   }
 }
 
-function decoded(data: Readonly<Record<string, string>> | undefined, encoding: BufferEncoding): Record<string, Buffer> | undefined {
+function decoded(
+  data: Readonly<Record<string, string>> | undefined,
+  encoding: BufferEncoding,
+): Record<string, Buffer> | undefined {
   if (data === undefined) return undefined;
   return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value, encoding)]));
 }
 
 function plainText(data: Readonly<Record<string, string>> | undefined): Record<string, string> | undefined {
   if (data === undefined) return undefined;
-  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]));
+  return Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]),
+  );
 }
-

@@ -196,7 +196,8 @@ export class PodWorker {
     const { spec, metadata } = this.#pod;
     const namespace = metadata.namespace ?? "";
     const domain = "cluster.local";
-    const usesCluster = spec.dnsPolicy === "ClusterFirstWithHostNet" || (spec.dnsPolicy === "ClusterFirst" && !spec.hostNetwork);
+    const usesCluster =
+      spec.dnsPolicy === "ClusterFirstWithHostNet" || (spec.dnsPolicy === "ClusterFirst" && !spec.hostNetwork);
     const isNone = spec.dnsPolicy === "None";
     const nameservers = spec.dnsConfig?.nameservers ?? (isNone ? [] : [this.#host.plan.dnsService.v4]);
     const searches = [
@@ -258,7 +259,8 @@ export class PodWorker {
       return { source, target: mount.mountPath, readOnly: mount.readOnly === true || !isWritable };
     });
     const isPrivileged = container.securityContext?.privileged === true;
-    const seesKernel = isPrivileged || container.securityContext?.capabilities?.add?.some((each) => KERNEL_CAPS.test(each));
+    const seesKernel =
+      isPrivileged || container.securityContext?.capabilities?.add?.some((each) => KERNEL_CAPS.test(each));
     return {
       cgroup,
       netns: this.#sandbox.netns,
@@ -314,9 +316,7 @@ export class PodWorker {
     });
     const containers =
       this.#containers.length > 0
-        ? this.#containers.map((each) =>
-            this.#isInitialized ? each.status : waiting(each.spec, "PodInitializing"),
-          )
+        ? this.#containers.map((each) => (this.#isInitialized ? each.status : waiting(each.spec, "PodInitializing")))
         : spec.containers.map((each) => waiting(each, "ContainerCreating"));
     const init = this.#init.length > 0 ? this.#init.map((each) => each.status) : undefined;
     const isReady = this.#isInitialized && containers.every((each) => each.ready);
@@ -344,12 +344,15 @@ export class PodWorker {
   }
 
   #phase(): string {
-    if (this.#failure !== undefined && this.#init.some((each) => each.exitCode !== undefined && each.exitCode !== 0)) return "Failed";
+    if (this.#failure !== undefined && this.#init.some((each) => each.exitCode !== undefined && each.exitCode !== 0))
+      return "Failed";
     const codes = this.#containers.map((each) => each.exitCode);
     if (codes.length > 0 && codes.every((code) => code !== undefined)) {
       return codes.every((code) => code === 0) ? "Succeeded" : "Failed";
     }
-    const hasRun = this.#containers.some((each) => each.isRunning || each.status.restartCount > 0 || each.status.lastState.terminated);
+    const hasRun = this.#containers.some(
+      (each) => each.isRunning || each.status.restartCount > 0 || each.status.lastState.terminated,
+    );
     return hasRun ? "Running" : "Pending";
   }
 

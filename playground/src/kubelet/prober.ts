@@ -31,7 +31,11 @@ function portNumber(port: number | string, container: Container): number {
   return container.ports?.find((each) => each.name === port)?.containerPort ?? Number(port);
 }
 
-function httpProbe(get: NonNullable<Probe["httpGet"]>, target: ProbeTarget, timeoutMs: number): Promise<string | undefined> {
+function httpProbe(
+  get: NonNullable<Probe["httpGet"]>,
+  target: ProbeTarget,
+  timeoutMs: number,
+): Promise<string | undefined> {
   const isTls = get.scheme === "HTTPS";
   const headers = Object.fromEntries((get.httpHeaders ?? []).map((each) => [each.name, each.value]));
   const options = {

@@ -70,7 +70,10 @@ export function containerScript(setup: ContainerSetup): string {
     ...(overlay ? parents(setup.repository).map((path) => `chmod o+x ${shellQuote(join(".", path))}`) : []),
   ];
   if (setup.seesKernel !== undefined) {
-    lines.push("mount --rbind /sys/fs/cgroup sys/fs/cgroup", `mount --bind ${shellQuote(setup.seesKernel.bpf)} sys/fs/bpf`);
+    lines.push(
+      "mount --rbind /sys/fs/cgroup sys/fs/cgroup",
+      `mount --bind ${shellQuote(setup.seesKernel.bpf)} sys/fs/bpf`,
+    );
   }
   const files = setup.etcFiles.map(shellQuote);
   if (overlay) lines.push(`cp --remove-destination ${files.join(" ")} etc/`);

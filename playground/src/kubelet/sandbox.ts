@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { makeCgroup, removeCgroup } from "../system/cgroup.ts";
-import { ip, run } from "../system/command.ts";
 import type { AddressPair, NetworkPlan } from "../network/plan.ts";
 import { MAX_PODS_PER_NODE } from "../network/plan.ts";
+import { makeCgroup, removeCgroup } from "../system/cgroup.ts";
+import { ip, run } from "../system/command.ts";
 
 /** The node's own address on every pod's link; both ends know it beforehand. */
 const GATEWAY_V6 = "fe80::1";

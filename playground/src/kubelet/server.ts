@@ -46,7 +46,15 @@ export class KubeletServer {
       response.writeHead(400, { "content-type": "application/json" });
       const message = `container "${query.get("container")}" ${why}`;
       response.end(
-        JSON.stringify({ kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, reason: "BadRequest", code: 400 }),
+        JSON.stringify({
+          kind: "Status",
+          apiVersion: "v1",
+          metadata: {},
+          status: "Failure",
+          message,
+          reason: "BadRequest",
+          code: 400,
+        }),
       );
       return;
     }
@@ -93,10 +101,19 @@ export class KubeletServer {
       socket.end(`HTTP/1.1 ${code} Refused\r\n${head}\r\n\r\n${body}`);
     };
     const command = query.getAll("command");
-    if (verb !== "exec" || container === undefined) return refuse(404, "container not found");
-    if (command.length === 0) return refuse(400, "you must specify at least one command for the container");
+    if (verb !== "exec" || container === undefined) {
+      refuse(404, "container not found");
+      return;
+    }
+    if (command.length === 0) {
+      refuse(400, "you must specify at least one command for the container");
+      return;
+    }
     const accepted = WebSocket.accept(request, socket, PROTOCOLS);
-    if (accepted === undefined) return refuse(400, `exec speaks ${PROTOCOLS.join(" or ")}`);
+    if (accepted === undefined) {
+      refuse(400, `exec speaks ${PROTOCOLS.join(" or ")}`);
+      return;
+    }
     runExec(accepted.socket, container, {
       command,
       tty: query.get("tty") === "true",

@@ -1,7 +1,7 @@
 /** Virtual addresses of services on one node: DNAT rules in the node's own network namespace, exchanged as a whole. */
 import { isIpv4, joinHostPort } from "#lib/address.ts";
-import type { EndpointSlice, Service, ServicePort } from "../kinds/types.ts";
 import { SERVICE_NAME_LABEL } from "../controllers/endpointslice.ts";
+import type { EndpointSlice, Service, ServicePort } from "../kinds/types.ts";
 import type { NetworkPlan } from "../network/plan.ts";
 import { run } from "../system/command.ts";
 
@@ -41,7 +41,9 @@ export class ServiceProxy {
       await run("nft", ["-f", "-"], rules);
       this.#applied = rules;
     } catch (error) {
-      this.#report(`service addresses on ${this.#node} were not updated: ${error instanceof Error ? error.message : error}`);
+      this.#report(
+        `service addresses on ${this.#node} were not updated: ${error instanceof Error ? error.message : error}`,
+      );
     } finally {
       this.#isApplying = false;
     }
@@ -150,7 +152,9 @@ function chainText(name: string, service: Service, protocol: string, targets: re
   const family = isIpv4(targets[0]?.ip ?? "") ? "ip" : "ip6";
   const [only] = targets;
   const choice =
-    service.spec.sessionAffinity === "ClientIP" ? `jhash ${family} saddr mod ${targets.length}` : `numgen random mod ${targets.length}`;
+    service.spec.sessionAffinity === "ClientIP"
+      ? `jhash ${family} saddr mod ${targets.length}`
+      : `numgen random mod ${targets.length}`;
   const to =
     targets.length === 1 && only !== undefined
       ? joinHostPort(only.ip, only.port)

@@ -73,7 +73,8 @@ export class PodVolumes {
       const { type = "" } = volume.hostPath;
       const mayCreate = type === "DirectoryOrCreate" || path !== volume.hostPath.path;
       if (!existsSync(path) && mayCreate) mkdirSync(path, { recursive: true });
-      if (!existsSync(path)) throw new VolumeError(`volume "${volume.name}": hostPath ${volume.hostPath.path} does not exist`);
+      if (!existsSync(path))
+        throw new VolumeError(`volume "${volume.name}": hostPath ${volume.hostPath.path} does not exist`);
       return;
     }
     const files = await this.#files(volume, facts);
@@ -84,7 +85,8 @@ export class PodVolumes {
   /** Undefined for a plain empty folder. */
   async #files(volume: Volume, facts: PodFacts): Promise<VolumeFile[] | undefined> {
     const namespace = facts.pod.metadata.namespace ?? "";
-    const mode = volume.configMap?.defaultMode ?? volume.secret?.defaultMode ?? volume.projected?.defaultMode ?? DEFAULT_MODE;
+    const mode =
+      volume.configMap?.defaultMode ?? volume.secret?.defaultMode ?? volume.projected?.defaultMode ?? DEFAULT_MODE;
     if (volume.configMap !== undefined) return this.#keyed("configMap", namespace, volume.configMap, mode);
     if (volume.secret !== undefined) {
       return this.#keyed("secret", namespace, { ...volume.secret, name: volume.secret.secretName }, mode);
@@ -92,7 +94,8 @@ export class PodVolumes {
     if (volume.downwardAPI !== undefined) return downward(volume.downwardAPI.items ?? [], facts, mode);
     if (volume.projected === undefined) return undefined;
     const files: VolumeFile[] = [];
-    for (const source of volume.projected.sources ?? []) files.push(...(await this.#projected(volume, source, facts, mode)));
+    for (const source of volume.projected.sources ?? [])
+      files.push(...(await this.#projected(volume, source, facts, mode)));
     return files;
   }
 

@@ -17,12 +17,18 @@ export class WebSocket {
   onClose: () => void = () => {};
 
   /** Answers the handshake with the first of `protocols` that the client offers; undefined when there is none. */
-  static accept(request: IncomingMessage, socket: Duplex, protocols: readonly string[]): { socket: WebSocket; protocol: string } | undefined {
+  static accept(
+    request: IncomingMessage,
+    socket: Duplex,
+    protocols: readonly string[],
+  ): { socket: WebSocket; protocol: string } | undefined {
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((each) => each.trim());
     const protocol = protocols.find((each) => offered.includes(each));
     const key = request.headers["sec-websocket-key"];
     if (protocol === undefined || key === undefined) return undefined;
-    const accept = createHash("sha1").update(key + GUID).digest("base64");
+    const accept = createHash("sha1")
+      .update(key + GUID)
+      .digest("base64");
     socket.write(
       `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
     );
