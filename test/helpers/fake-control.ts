@@ -213,7 +213,7 @@ export class FakeControl {
   async #sign(call: ServerUnaryCall<Buffer, Uint8Array>, answer: sendUnaryData<Uint8Array>): Promise<void> {
     this.metadata.push(call.metadata);
     const request = fromBinary(IstioCertificateRequestSchema, call.request);
-    const identity = String(request.metadata?.["ImpersonatedIdentity"] ?? "");
+    const identity = String(request.metadata?.ImpersonatedIdentity ?? "");
     this.certificates.push(identity);
     if (this.refuse !== undefined) {
       answer({ code: status.UNAUTHENTICATED, details: this.refuse });

@@ -58,7 +58,8 @@ export class PodBed {
     return `${cgroup2Mount()}/${this.name}/agent`;
   }
 
-  addPod(name: string): BedPod {
+  /** `folder`: name of the pod's cgroup, as the kubelet or a runtime would call it. */
+  addPod(name: string, folder = `pod${name}`): BedPod {
     const host = this.#pods.length + 2;
     const netns = `${this.name}-${name}`;
     const veth = `${this.#bridge.slice(0, IFNAME_MAX - 3)}v${host}`;
@@ -68,7 +69,7 @@ export class PodBed {
       netnsPath: `/var/run/netns/${netns}`,
       ip: `10.88.${this.#subnet}.${host}`,
       ip6: `fd88:${this.#subnet}::${host}`,
-      cgroup: `${this.podsCgroup}/pod${name}`,
+      cgroup: `${this.podsCgroup}/${folder}`,
     };
     sh(`ip netns add ${netns}
         ip link add ${veth} type veth peer name eth0 netns ${netns}
