@@ -39,6 +39,9 @@ async function main(): Promise<number> {
       await interrupted;
     }
     told.catch(() => undefined);
+  } catch (error) {
+    process.stderr.write(`${await stage.systemLog().catch(String)}\n`);
+    throw error;
   } finally {
     say("\ntaking everything down");
     await stage.down();

@@ -7,6 +7,7 @@ export interface Conversation {
   readonly fromIdentity: string;
   readonly to: string;
   readonly toIdentity: string;
+  readonly nodes: string;
   readonly path: "tunnel" | "plaintext in" | "plaintext out";
   readonly encrypted: boolean;
   connections: number;
@@ -19,22 +20,24 @@ export interface Conversation {
 export type NodeOf = (pod: string) => string | undefined;
 
 /**
- * One entry per pair of pods and path. Tunnels are told by the end that opened them (the other end's line says the same
+ * One entry per pair of workloads, their nodes and the path. Tunnels are told by the end that opened them (the other end's line says the same
  * again); plaintext that came in has no other reporter than the end that took it.
  */
-export function conversations(lines: readonly AccessLine[]): Conversation[] {
+export function conversations(lines: readonly AccessLine[], nodeOf: NodeOf): Conversation[] {
   const found = new Map<string, Conversation>();
   for (const line of lines) {
     const path = pathOf(line);
     if (path === "tunnel" && line.direction === "inbound") continue;
-    const from = nameOf(line.source);
-    const to = nameOf(line.destination);
-    const key = `${from}|${to}|${path}`;
+    const [source, destination] = [nameOf(line.source), nameOf(line.destination)];
+    const [from, to] = [workloadOf(source), workloadOf(destination)];
+    const nodes = `${nodeOf(source) ?? "?"} → ${nodeOf(destination) ?? "?"}`;
+    const key = `${from}|${to}|${path}|${nodes}`;
     const entry = found.get(key) ?? {
       from,
       fromIdentity: shortIdentity(line.source.identity),
       to,
       toIdentity: shortIdentity(line.destination.identity),
+      nodes,
       path,
       encrypted: path === "tunnel",
       connections: 0,
@@ -51,17 +54,16 @@ export function conversations(lines: readonly AccessLine[]): Conversation[] {
   return [...found.values()].sort((a, b) => a.from.localeCompare(b.from) || a.to.localeCompare(b.to));
 }
 
-export const CONVERSATION_HEAD = ["from", "as", "to", "as", "nodes", "path", "encrypted", "conns", "sent", "received"];
+export const CONVERSATION_HEAD = ["from", "as", "to", "as", "nodes", "path", "conns", "sent", "received"];
 
-export function conversationRows(all: readonly Conversation[], nodeOf: NodeOf): (Cell | string)[][] {
+export function conversationRows(all: readonly Conversation[]): (Cell | string)[][] {
   return all.map((entry) => [
     entry.from,
     identityCell(entry.fromIdentity),
     entry.to,
     identityCell(entry.toIdentity),
-    `${nodeOf(entry.from) ?? "?"} → ${nodeOf(entry.to) ?? "?"}`,
-    entry.path,
-    entry.encrypted ? { text: "mTLS", style: "green" } : { text: "no", style: "yellow" },
+    entry.nodes,
+    entry.encrypted ? { text: `${entry.path}, mTLS`, style: "green" } : { text: `${entry.path}`, style: "yellow" },
     { text: `${entry.connections}${entry.refused > 0 ? ` (${entry.refused} failed)` : ""}`, align: "right" },
     { text: bytes(entry.requestBytes), align: "right" },
     { text: bytes(entry.responseBytes), align: "right" },
@@ -81,7 +83,15 @@ function nameOf(peer: Peer): string {
   return peer.pod ?? peer.ip;
 }
 
-/** `spiffe://cluster.local/ns/a/sa/b` → `a/b`; the trust domain is the same for all in the demo. */
+/** Without what a Deployment's pods have in their names beyond the Deployment's. */
+function workloadOf(pod: string): string {
+  return pod.replace(/-[a-z0-9]{10}-[a-z0-9]{5}$/, "");
+}
+
+/** What most identities of the demo begin with. */
+export const USUAL_IDENTITY = "spiffe://cluster.local/ns/bookinfo/sa/";
+
+/** An identity of the demo's namespace by its account alone, any other in full. */
 export function shortIdentity(identity: string | undefined): string {
-  return identity === undefined ? "" : identity.replace(/^spiffe:\/\/[^/]+\/ns\/([^/]+)\/sa\//, "$1/");
+  return identity === undefined ? "" : identity.replace(USUAL_IDENTITY, "");
 }

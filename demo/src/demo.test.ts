@@ -13,7 +13,7 @@ describe("Layout", () => {
 
   it("aligns columns and writes no escape sequences without a terminal", () => {
     expect(new Layout(false).table(["from", "bytes"], rows)).toBe(
-      "  from         bytes\n  ───────────  ─────\n  productpage     12\n  a                3\n",
+      "\n  from         bytes\n  ───────────  ─────\n  productpage     12\n  a                3\n",
     );
   });
 
@@ -93,10 +93,20 @@ describe("parseAccessLog", () => {
     const lines = parseAccessLog(plain);
     const [first] = lines;
     if (first === undefined) throw new Error("no lines");
-    const all = conversations([...lines, first, { ...first, direction: "inbound" }]);
+    const all = conversations([...lines, first, { ...first, direction: "inbound" }], (pod) =>
+      pod === "page-1" ? "node1" : "node2",
+    );
     expect(all).toMatchObject([
       { from: "fd57::5", to: "reviews-1", path: "plaintext in", connections: 1, refused: 1 },
-      { from: "page-1", fromIdentity: "b/page", path: "tunnel", connections: 2, requestBytes: 200, encrypted: true },
+      {
+        from: "page-1",
+        fromIdentity: "spiffe://cluster.local/ns/b/sa/page",
+        nodes: "node1 → node2",
+        path: "tunnel",
+        connections: 2,
+        requestBytes: 200,
+        encrypted: true,
+      },
     ]);
   });
 });

@@ -21,7 +21,7 @@ export class Layout {
   }
 
   heading(text: string): string {
-    return `\n${this.paint(text, "bold")}\n`;
+    return `\n${this.paint(text, "bold")}`;
   }
 
   /** Columns as wide as their widest cell; the head is underlined. */
@@ -31,7 +31,7 @@ export class Layout {
     const titles = head.map((title, i) => this.paint(pad(title, widths[i] ?? 0), "dim")).join("  ");
     const rule = this.paint(widths.map((n) => "─".repeat(n)).join("  "), "dim");
     const lines = cells.map((row) => this.#line(row, widths));
-    return `${["", titles.trimEnd(), rule, ...lines].map((line) => `  ${line}`.trimEnd()).join("\n")}\n`.slice(1);
+    return `${["", titles.trimEnd(), rule, ...lines].map((line) => `  ${line}`.trimEnd()).join("\n")}\n`;
   }
 
   #line(row: readonly Cell[], widths: readonly number[]): string {

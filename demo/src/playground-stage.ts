@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { accessFromKubeconfig } from "#lib/kube/access.ts";
+import { accessFromKubeconfig, type KubeAccess } from "#lib/kube/access.ts";
 import { KubeClient } from "#lib/kube/client.ts";
 import { PODS, type Pod } from "#lib/kube/types.ts";
 import { playgroundCgroup } from "../../playground/src/down.ts";
@@ -24,9 +24,11 @@ const REDIRECTION = "ambient.istio.io/redirection";
 const METRICS_PORT = 15020;
 /** Control plane and agents come up in a few seconds; a loaded machine takes longer. */
 const MESH_MS = 90_000;
+/** Enough of a log to see why something does not come up. */
+const LOG_LINES = 25;
 const EXEC_MS = 20_000;
-/** The fabric's bridge: every packet between nodes passes it. */
-const BRIDGE = "fabric";
+/** The first node's port of the fabric's bridge: with two nodes, every packet between them passes it. */
+const PORT_OF_FIRST_NODE = "n1";
 
 /** Starts playground `name` and the mesh in it; resolves when control plane and both agents are ready. */
 export async function startStage(name: string): Promise<Stage> {
@@ -56,13 +58,25 @@ export async function startStage(name: string): Promise<Stage> {
         const found = items.find(({ metadata }) => metadata.name === pod.name);
         return execIn(target(playground, found, pod.name), argv, timeoutMs);
       },
-      listenOnWire: (marker, body) => tap(playground.netns("fabric"), BRIDGE, marker, body),
+      systemLog: () => systemLog(access, client),
+      listenOnWire: (marker, body) => tap(playground.netns("fabric"), PORT_OF_FIRST_NODE, marker, body),
       down,
     };
   } catch (error) {
+    process.stderr.write(`${await systemLog(access, client).catch(String)}\n`);
     await down();
     throw error;
   }
+}
+
+/** The last lines of everything that runs in the mesh's own namespace. */
+async function systemLog(access: KubeAccess, client: KubeClient): Promise<string> {
+  const { items } = await client.list(PODS, { namespace: SYSTEM_NAMESPACE });
+  const logs = items.map(async ({ metadata }) => {
+    const log = await podLog(access, SYSTEM_NAMESPACE, metadata.name).catch((error: unknown) => String(error));
+    return `--- ${metadata.name}\n${log.trimEnd().split("\n").slice(-LOG_LINES).join("\n")}`;
+  });
+  return (await Promise.all(logs)).join("\n");
 }
 
 /** What a playground of this name has left on the machine; empty when it is gone. */
@@ -72,12 +86,13 @@ export function leftovers(name: string): string[] {
   return [...folders, ...mounts.filter((line) => line.includes(`${stateDir(name)}/`)), ...processesOf(name)];
 }
 
-/** Processes of the playground carry the path of its state or of its cgroup. */
+/** Processes in the playground's cgroup. One that has ended and waits for its parent to notice is not there any more. */
 function processesOf(name: string): string[] {
   const isPid = (entry: string): boolean => /^\d+$/.test(entry) && Number(entry) !== process.pid;
   return readdirSync("/proc")
     .filter(isPid)
     .filter((pid) => readOrEmpty(`/proc/${pid}/cgroup`).includes(`/weft-${name}/`))
+    .filter((pid) => !/^State:\tZ/m.test(readOrEmpty(`/proc/${pid}/status`)))
     .map((pid) => `process ${pid}: ${readOrEmpty(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()}`);
 }
 
@@ -89,10 +104,15 @@ function readOrEmpty(path: string): string {
   }
 }
 
-async function meshIsReady(client: KubeClient, playground: Playground): Promise<boolean> {
+/** Throws an error that names who is still missing. */
+async function meshIsReady(client: KubeClient, playground: Playground): Promise<true> {
   const pods = (await client.list(PODS, { namespace: SYSTEM_NAMESPACE })).items.map(stagePod);
   const agents = pods.filter((pod) => pod.labels.app === "weft-agent");
-  return agents.length === playground.nodes.length && pods.length > agents.length && pods.every((pod) => pod.ready);
+  if (agents.length < playground.nodes.length || pods.length === agents.length)
+    throw new Error("pods are not made yet");
+  const late = pods.filter((pod) => !pod.ready).map((pod) => pod.name);
+  if (late.length > 0) throw new Error(`not ready: ${late.join(", ")}`);
+  return true;
 }
 
 async function stageNode(name: string, playground: Playground, client: KubeClient): Promise<StageNode> {

@@ -42,6 +42,8 @@ export interface Stage {
   exec(pod: StagePod, argv: readonly string[], timeoutMs?: number): Promise<ExecResult>;
   /** Listens between the nodes while `body` runs. */
   listenOnWire(marker: string, body: () => Promise<void>): Promise<WireReport>;
+  /** The last lines of control plane and agents, for when something did not work. */
+  systemLog(): Promise<string>;
   /** Ends everything and removes it. */
   down(): Promise<void>;
 }

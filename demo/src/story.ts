@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { AccessLine } from "./access-log.ts";
 import { type Claims, must } from "./claims.ts";
-import { CONVERSATION_HEAD, conversationRows, conversations } from "./conversations.ts";
+import { CONVERSATION_HEAD, conversationRows, conversations, USUAL_IDENTITY } from "./conversations.ts";
 import { eventually } from "./eventually.ts";
 import type { Layout } from "./layout.ts";
 import { MANIFESTS } from "./manifests.ts";
@@ -12,6 +12,8 @@ import type { Stage, StagePod, WireReport } from "./stage.ts";
 
 /** Enough that all three versions of reviews are met: missing one has odds of 1 in 60,000. */
 const PAGES = 30;
+const PLAIN_PAGES = 6;
+const BOOKINFO_PODS = 6;
 const SETTLE_MS = 20_000;
 const STRICT_POLICY = "istio-system/istio_converted_static_strict";
 const DENY_POLICY = "bookinfo/ratings-not-for-reviews";
@@ -40,7 +42,7 @@ export async function deploy({ stage, claims, say, layout }: StoryOptions): Prom
     must(!cast.outsider.enrolled, "the pod outside the mesh is enrolled");
     return `${cast.bookinfo.length + 1} enrolled pods`;
   });
-  if (cast === undefined) throw new Error("Bookinfo did not come up; the pods' state is above");
+  if (cast === undefined) throw new Error("Bookinfo did not come up");
   say(layout.table(["pod", "node", "address", "in the mesh"], podRows(cast)));
   await claims.check("pods are spread over both nodes", () => {
     const nodes = new Set(cast?.bookinfo.map((pod) => pod.node));
@@ -50,13 +52,18 @@ export async function deploy({ stage, claims, say, layout }: StoryOptions): Prom
   return cast;
 }
 
-async function castOf(stage: Stage): Promise<Cast | undefined> {
+/** Throws an error that names who is still missing. */
+async function castOf(stage: Stage): Promise<Cast> {
   const [inside, outside] = [await stage.pods("bookinfo"), await stage.pods("outside")];
   const shopper = inside.find((pod) => pod.name === "shopper");
   const outsider = outside.find((pod) => pod.name === "outsider");
   const bookinfo = inside.filter((pod) => pod !== shopper);
-  if (shopper === undefined || outsider === undefined || bookinfo.length < 6 || !outsider.ready) return undefined;
-  return inside.every((pod) => pod.ready && pod.enrolled) ? { shopper, outsider, bookinfo } : undefined;
+  must(shopper !== undefined && outsider !== undefined && bookinfo.length >= BOOKINFO_PODS, "pods are not made yet");
+  must(outsider.ready, "outsider is not ready");
+  const late = inside.filter((pod) => !pod.ready || !pod.enrolled);
+  const what = late.map((pod) => `${pod.name} on ${pod.node} is ${pod.ready ? "not enrolled" : "not ready"}`);
+  must(late.length === 0, what.join(", "));
+  return { shopper, outsider, bookinfo };
 }
 
 function podRows(cast: Cast) {
@@ -78,7 +85,7 @@ export async function traffic({ stage, claims, say, layout }: StoryOptions, cast
   });
   let plainPages: Page[] = [];
   const plainWire = await stage.listenOnWire(secret, async () => {
-    plainPages = await getPages(stage, cast.outsider, 6, secret);
+    plainPages = await getPages(stage, cast.outsider, PLAIN_PAGES, secret);
   });
   await claims.check("every page is whole: details, reviews of all three versions, stars from v2 and v3", () =>
     wholePages(pages),
@@ -92,12 +99,13 @@ export async function traffic({ stage, claims, say, layout }: StoryOptions, cast
     secretWire(meshWire),
   );
   await claims.check("the same listener does read what a pod outside the mesh sends", () => {
-    must(plainPages.length === 6, `${plainPages.length} of 6 pages came`);
+    must(plainPages.length === PLAIN_PAGES, `${plainPages.length} of ${PLAIN_PAGES} pages came`);
+    must(plainWire.markerPackets > 0, "it does not: what it says of the tunnel is worth nothing");
     return `${plainWire.markerPackets} packets with the text`;
   });
   const lines = await settledLines(stage, cast);
-  const nodeOf = nodesByPod(cast);
-  say(layout.table(CONVERSATION_HEAD, conversationRows(conversations(lines), nodeOf)));
+  say(`\n  identities are ${USUAL_IDENTITY}…`);
+  say(layout.table(CONVERSATION_HEAD, conversationRows(conversations(lines, nodesByPod(cast)))));
   await claims.check("both ends of each tunnel name both identities", () => bothEnds(lines));
   await claims.check("both agents count the same in istio_tcp_connections_opened_total, as mutual_tls", () =>
     bothMeters(stage),
@@ -130,8 +138,10 @@ function secretWire(wire: WireReport): string {
 async function settledLines(stage: Stage, cast: Cast): Promise<AccessLine[]> {
   const complete = async (): Promise<AccessLine[] | undefined> => {
     const lines = await allLines(stage);
-    const fromShopper = lines.filter((line) => line.direction === "outbound" && line.source.pod === cast.shopper.name);
-    return fromShopper.length >= PAGES ? lines : undefined;
+    const from = (pod: StagePod, direction: string): number =>
+      lines.filter((line) => line.direction === direction && line.source.pod === pod.name).length;
+    const all = from(cast.shopper, "outbound") >= PAGES && from(cast.outsider, "inbound") >= PLAIN_PAGES;
+    return all ? lines : undefined;
   };
   return eventually("the access logs have all calls", complete, SETTLE_MS);
 }
