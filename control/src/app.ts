@@ -23,13 +23,12 @@ import { plain, serveHttp } from "./http-server.ts";
 import { modelInputs, type Verdicts } from "./kube/inputs.ts";
 import { Leader } from "./kube/leader.ts";
 import { ControlMetrics } from "./metrics.ts";
-import type { Verdict } from "./model/accepted.ts";
-import { describeProblems } from "./model/fields.ts";
 import { MeshModel } from "./model/mesh-model.ts";
-import { keyOf, type Meta } from "./model/meta.ts";
+import { keyOf } from "./model/meta.ts";
 import { objectFinding, policyFinding } from "./status/findings.ts";
 import { IpAllocator } from "./status/ip-allocator.ts";
 import { StatusWriter } from "./status/status-writer.ts";
+import { VerdictLog } from "./status/verdict-log.ts";
 import { AdsService } from "./xds/ads-service.ts";
 import { PushScheduler } from "./xds/push-scheduler.ts";
 
@@ -132,23 +131,24 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   for (const writer of writers) supervise("status writer", writer.run(signal));
   supervise("address allocator", allocator.run(signal));
   supervise("leader election", leader.run(signal));
+  const told = new VerdictLog(log);
   const verdicts: Verdicts = {
     authorizationPolicy: (verdict) => {
-      logVerdict(log, AUTHORIZATION_POLICIES.kind, verdict);
+      told.note(AUTHORIZATION_POLICIES.kind, verdict);
       const finding = policyFinding(verdict);
       if (finding !== undefined) policies.found(finding);
     },
     peerAuthentication: (verdict) => {
-      logVerdict(log, PEER_AUTHENTICATIONS.kind, verdict);
+      told.note(PEER_AUTHENTICATIONS.kind, verdict);
       peers.found(objectFinding(verdict));
     },
     serviceEntry: (verdict) => {
-      logVerdict(log, SERVICE_ENTRIES.kind, verdict);
+      told.note(SERVICE_ENTRIES.kind, verdict);
       serviceEntries.found(objectFinding(verdict));
       if (verdict.facts !== undefined) allocator.check(keyOf(verdict.facts));
     },
     workloadEntry: (verdict) => {
-      logVerdict(log, WORKLOAD_ENTRIES.kind, verdict);
+      told.note(WORKLOAD_ENTRIES.kind, verdict);
       workloadEntries.found(objectFinding(verdict));
     },
   };
@@ -216,14 +216,6 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       await Promise.all([readyServer.close(), metricsServer.close()]);
     },
   };
-}
-
-/** Names object, field and reason. */
-function logVerdict<F extends Meta>(log: Logger, kind: string, { object, problems, keptLastGood }: Verdict<F>): void {
-  if (problems.length === 0) return;
-  const { namespace, name } = object.metadata;
-  const inForce = keptLastGood ? "last valid version" : "what is understood";
-  log.warn({ kind, object: `${namespace}/${name}`, problems: describeProblems(problems), inForce }, "invalid object");
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

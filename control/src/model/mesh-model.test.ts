@@ -213,7 +213,7 @@ describe("MeshModel", () => {
         scratch.model.flush();
         expect(dump(incremental.model)).toEqual(dump(scratch.model));
       }),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     );
   });
 
