@@ -151,7 +151,7 @@ export function loadConfig(env: Env): AgentConfig {
       format: envOneOf(env, "LOG_FORMAT", "plain", ["plain", "json"]),
       filter: logFilter(env),
     },
-    admin: listen(env, "ADMIN_ADDR", "localhost:15000"),
+    admin: listen(env, "ADMIN_ADDR", "127.0.0.1:15000"),
     metrics: listen(env, "STATS_ADDR", "[::]:15020"),
     ready: listen(env, "READINESS_ADDR", "[::]:15021"),
     istioVersion: envString(env, "ISTIO_META_ISTIO_VERSION", "unknown"),

@@ -1,5 +1,6 @@
 /** Entry point: `weft-agent` runs the agent, `weft-agent cleanup` removes everything that it put into the kernel. */
 import { parseArgs } from "node:util";
+import { joinHostPort } from "#lib/address.ts";
 import { KubeClient } from "#lib/kube/client.ts";
 import { errorText } from "#lib/log.ts";
 import packageJson from "../../package.json" with { type: "json" };
@@ -48,11 +49,11 @@ async function run(): Promise<number> {
   log.info("started", {
     version: packageJson.version,
     node: config.nodeName,
-    admin: `${admin.host}:${admin.port}`,
-    metrics: `${metrics.host}:${metrics.port}`,
-    ready: `${ready.host}:${ready.port}`,
+    admin: joinHostPort(admin.host, admin.port),
+    metrics: joinHostPort(metrics.host, metrics.port),
+    ready: joinHostPort(ready.host, ready.port),
   });
-  void agent.readiness.whenReady().then(() => log.info("ready", {}));
+  void agent.readiness.whenReady().then(() => log.info("ready"));
   const reason = await Promise.race([agent.quitRequested, signalled()]);
   await agent.close(reason);
   return 0;

@@ -60,14 +60,19 @@ export class AgentBed {
   addPod(name: string, labels: Readonly<Record<string, string>> = {}): NodePod {
     const uid = `00000000-0000-4000-8000-${String(++this.#pods).padStart(12, "0")}`;
     const pod = { ...this.bed.addPod(name, `pod${uid}`), uid };
-    this.kube.put(PODS, {
-      metadata: { name, namespace: "default", uid, labels },
-      spec: { nodeName: NODE, serviceAccountName: name },
-      status: { phase: "Running", podIP: pod.ip, podIPs: [{ ip: pod.ip }, { ip: pod.ip6 }] },
-    });
+    this.putPod(pod, labels);
     // What is in a pod's cgroup is how its network is found.
     this.bed.spawn(pod, "sleep", ["600"]);
     return pod;
+  }
+
+  /** Puts the pod into the API as new. */
+  putPod(pod: NodePod, labels: Readonly<Record<string, string>> = {}): void {
+    this.kube.put(PODS, {
+      metadata: { name: pod.name, namespace: "default", uid: pod.uid, labels },
+      spec: { nodeName: NODE, serviceAccountName: pod.name },
+      status: { phase: "Running", podIP: pod.ip, podIPs: [{ ip: pod.ip }, { ip: pod.ip6 }] },
+    });
   }
 
   /** Tells the mesh of the pod, over HBONE unless said otherwise. */

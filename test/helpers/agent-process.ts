@@ -18,10 +18,12 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly scope: stri
 const BIN = fileURLToPath(new URL("../../agent/bin/weft-agent", import.meta.url));
 
 export class AgentProcess {
-  readonly lines: LogLine[] = [];
+  /** Since the start, or since `forgetLines`. */
+  lines: LogLine[] = [];
   readonly #child: ChildProcess;
   #stderr = "";
   #partial = "";
+  #started: LogLine | undefined;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -55,7 +57,8 @@ export class AgentProcess {
       "the agent's start",
       () => {
         if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}: ${agent.#stderr}`);
-        return agent.line("started");
+        agent.#started = agent.line("started");
+        return agent.#started;
       },
       20_000,
     ).catch((error: unknown) => {
@@ -78,6 +81,10 @@ export class AgentProcess {
     return this.lines.find((line) => line.message === message);
   }
 
+  forgetLines(): void {
+    this.lines = [];
+  }
+
   /** Access log lines so far. */
   access(): LogLine[] {
     return this.lines.filter(({ scope }) => scope === "access");
@@ -88,7 +95,7 @@ export class AgentProcess {
     path: string,
     method = "GET",
   ): Promise<{ status: number; text: string }> {
-    const address = this.line("started")?.[server];
+    const address = this.#started?.[server];
     const response = await fetch(`http://${address}${path}`, { method });
     return { status: response.status, text: await response.text() };
   }

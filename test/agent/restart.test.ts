@@ -1,0 +1,90 @@
+/** What outlives an agent, and what does not. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { PODS } from "#lib/kube/types.ts";
+import { ASK, SERVE } from "../helpers/agent-apps.ts";
+import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
+import { eventually } from "../helpers/eventually.ts";
+
+let node: AgentBed;
+let client: NodePod;
+let server: NodePod;
+
+beforeAll(async () => {
+  node = await AgentBed.create("wrst", 62);
+  client = node.addPod("client");
+  server = node.addPod("server");
+  node.publish(client);
+  node.publish(server);
+  node.bed.spawn(server, process.execPath, ["-e", SERVE]);
+  await node.bed.listening(server, 8080);
+  await node.enrolled("client");
+  await node.enrolled("server");
+});
+
+afterAll(async () => {
+  await node.dispose();
+});
+
+async function ask(): Promise<string> {
+  return (await node.bed.run(client, process.execPath, ["-e", ASK, "--", server.ip, "8080"])).stdout;
+}
+
+const served = () => `from ::ffff:${client.ip}\n`;
+
+test("with the agent killed a captured pod reaches nothing in the clear; the next agent takes it over", async () => {
+  expect(await ask()).toBe(served());
+  await node.agent.stop("SIGKILL");
+  expect(await ask()).toMatch(/ECONNREFUSED|ECONNRESET/);
+  await node.restart();
+  await node.agent.ready();
+  await eventually("traffic again", async () => (await ask()) === served());
+});
+
+test("a pod that left while no agent ran is let go of, one whose label went too", async () => {
+  await node.agent.stop("SIGTERM");
+  node.setLabels("server", { "istio.io/dataplane-mode": "none" });
+  node.publish(server, { hbone: false });
+  node.kube.remove(PODS, "default", "client");
+  await node.restart();
+  await node.agent.ready();
+  await eventually("the annotation is gone", () => node.redirection("server") === undefined);
+  // Both captures are gone: the client goes out and the server takes it in, with no agent between.
+  await eventually("untouched traffic", async () => (await ask()) === served());
+  expect(node.agent.access()).toEqual([]);
+  node.setLabels("server", {});
+  node.publish(server);
+  node.putPod(client);
+  await node.enrolled("client");
+  await node.enrolled("server");
+});
+
+test("an agent without its control plane holds captured pods closed until it hears", async () => {
+  await node.agent.stop("SIGTERM");
+  node.control.hold();
+  await node.restart();
+  expect((await node.agent.get("ready", "/healthz/ready")).text).toMatch(/^not ready, pending: .*xds Address/);
+  const asked = ask();
+  node.control.resume();
+  expect(await asked).toBe(served());
+  await node.agent.ready();
+});
+
+test("a control plane that goes away changes nothing for what is known", async () => {
+  node.control.stop();
+  expect(await ask()).toBe(served());
+  await node.control.listen();
+});
+
+test("the end by signal is orderly, and cleanup leaves nothing", async () => {
+  expect(await node.agent.stop()).toBe(0);
+  expect(existsSync(node.pinDir)).toBe(true);
+  const bin = fileURLToPath(new URL("../../agent/bin/weft-agent", import.meta.url));
+  const env = { ...process.env, WEFT_BPFFS_DIR: node.pinDir };
+  expect(execFileSync(bin, ["cleanup"], { env, encoding: "utf8" })).toBe(`removed everything below ${node.pinDir}\n`);
+  expect(existsSync(node.pinDir)).toBe(false);
+  expect(execFileSync(bin, ["cleanup"], { env, encoding: "utf8" })).toBe(`nothing below ${node.pinDir}\n`);
+  expect(await ask()).toBe(served());
+});

@@ -1,0 +1,66 @@
+/** What is missing or wrong at start is said in one line. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { cgroup2Mount } from "../helpers/pod-bed.ts";
+
+const BIN = fileURLToPath(new URL("../../agent/bin/weft-agent", import.meta.url));
+
+function run(env: Record<string, string>, args: string[] = [], uid?: number) {
+  const path = { PATH: process.env.PATH ?? "" };
+  const { status, stderr } = spawnSync(BIN, args, {
+    env: { ...path, ...env },
+    encoding: "utf8",
+    timeout: 20_000,
+    ...(uid === undefined ? {} : { uid }),
+  });
+  return { status, stderr };
+}
+
+test("not as root: one line, exit 1", () => {
+  expect(run({}, [], 65_534)).toEqual({
+    status: 1,
+    stderr: "weft-agent: must run as root: it loads BPF programs and enters pods' namespaces\n",
+  });
+});
+
+test.each([
+  [{}, 'weft-agent: environment variable NODE_NAME="": expected the name of the Kubernetes node'],
+  [{ NODE_NAME: "n", XDS_ADDRESS: "http://x:1" }, 'environment variable XDS_ADDRESS="http://x:1": expected https://'],
+  [{ NODE_NAME: "n", KEEPALIVE_TIME: "soon" }, 'environment variable KEEPALIVE_TIME="soon": expected a duration'],
+  [{ NODE_NAME: "n", RUST_LOG: "loud" }, 'environment variable RUST_LOG="loud": expected a level'],
+  [{ NODE_NAME: "n", KUBECONFIG: "/nonexistent" }, "weft-agent: /nonexistent: no such file"],
+  [{ NODE_NAME: "n" }, "weft-agent: no way to the Kubernetes API: set KUBECONFIG"],
+])("a start with %j says what is wrong", (env, message) => {
+  const { status, stderr } = run(env);
+  expect(status).toBe(1);
+  expect(stderr).toContain(message);
+  expect(stderr.trim().split("\n")).toHaveLength(1);
+});
+
+test("a port that is taken is named", () => {
+  const kubeconfig = `${tmpdir()}/weft-start-${process.pid}.kubeconfig`;
+  writeFileSync(
+    kubeconfig,
+    "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n" +
+      "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: a, user: {}}]\n",
+  );
+  const podsCgroup = `${cgroup2Mount()}/weft-start-${process.pid}`;
+  mkdirSync(podsCgroup);
+  const pinDir = `/sys/fs/bpf/weft-start-${process.pid}`;
+  const env = {
+    NODE_NAME: "n",
+    KUBECONFIG: kubeconfig,
+    WEFT_BPFFS_DIR: pinDir,
+    // An empty one: nothing on this machine may be touched by a start that fails.
+    WEFT_PODS_CGROUP: podsCgroup,
+    ADMIN_ADDR: "192.0.2.1:1",
+  };
+  const { status, stderr } = run(env);
+  run(env, ["cleanup"]);
+  rmdirSync(podsCgroup);
+  expect({ status, stderr }).toMatchObject({ status: 1 });
+  expect(stderr).toMatch(/^weft-agent: cannot listen on 192\.0\.2\.1:1: .*EADDRNOTAVAIL/);
+});
