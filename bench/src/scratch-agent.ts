@@ -4,19 +4,21 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { removeCgroup } from "../../playground/src/system/cgroup.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 import { TestCa } from "../../test/helpers/pki.ts";
 import { settledBytes } from "./memory.ts";
 import { serveSyntheticMesh } from "./synthetic-ads.ts";
 
-const AGENT = fileURLToPath(new URL("../../agent/src/main.ts", import.meta.url));
+const AGENT = fileURLToPath(new URL("../../agent/bin/weft-agent", import.meta.url));
 const LOAD_MS = 120_000;
 
 /** Resident bytes of an agent that has been told of `workloads` workloads on other nodes. `cgroup2`: its mount. */
 export async function residentWithWorkloads(workloads: number, cgroup2: string): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "weft-bench-"));
   const name = folder.slice(folder.lastIndexOf("/") + 1);
-  const pods = join(cgroup2, name, "kubepods");
+  const cgroup = join(cgroup2, name);
+  const pods = join(cgroup, "kubepods");
   mkdirSync(pods, { recursive: true });
   const kube = await FakeKube.start();
   const ca = await TestCa.create();
@@ -33,7 +35,8 @@ export async function residentWithWorkloads(workloads: number, cgroup2: string):
     await ended(agent).catch(() => undefined);
     ads.stop();
     await kube.stop();
-    await run([...process.execArgv, AGENT, "cleanup"], environment(folder, pods, name, ads.port));
+    await cleanUp(environment(folder, pods, name, ads.port));
+    await removeCgroup(cgroup);
     rmSync(folder, { recursive: true });
   }
 }
@@ -43,7 +46,7 @@ function startAgent(folder: string, pods: string, name: string, port: number): C
   const own = join(pods, "..", "agent");
   mkdirSync(own, { recursive: true });
   const env = environment(folder, pods, name, port);
-  return spawn("sh", ["-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', own, process.execPath, AGENT], {
+  return spawn("sh", ["-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', own, AGENT], {
     env,
     stdio: ["ignore", "ignore", "inherit"],
   });
@@ -95,6 +98,6 @@ function deadline(): Promise<never> {
   });
 }
 
-function run(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
-  return ended(spawn(process.execPath, argv, { env, stdio: ["ignore", "ignore", "inherit"] }));
+function cleanUp(env: NodeJS.ProcessEnv): Promise<void> {
+  return ended(spawn(AGENT, ["cleanup"], { env, stdio: ["ignore", "ignore", "inherit"] }));
 }

@@ -1,5 +1,5 @@
 /** What the demo and the wide tests deploy. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
 
@@ -9,13 +9,3 @@ export const MANIFESTS = {
   strict: read("../../examples/bookinfo/policies/strict.yaml"),
   ratingsNotForReviews: read("../../examples/bookinfo/policies/ratings-not-for-reviews.yaml"),
 } as const;
-
-/** CRDs, then the mesh itself, as on any cluster. */
-export function meshManifests(): string[] {
-  return ["../../deploy/crds/", "../../deploy/manifests/"].flatMap((folder) =>
-    readdirSync(new URL(folder, import.meta.url))
-      .filter((name) => name.endsWith(".yaml"))
-      .sort()
-      .map((name) => read(`${folder}${name}`)),
-  );
-}

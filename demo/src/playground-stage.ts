@@ -7,13 +7,12 @@ import { accessFromKubeconfig, type KubeAccess } from "#lib/kube/access.ts";
 import { KubeClient } from "#lib/kube/client.ts";
 import { PODS, type Pod } from "#lib/kube/types.ts";
 import { playgroundCgroup } from "../../playground/src/down.ts";
-import { type Playground, startPlayground } from "../../playground/src/playground.ts";
+import { deployMesh } from "../../playground/src/mesh.ts";
+import { type HostAddress, type Playground, startPlayground } from "../../playground/src/playground.ts";
 import { stateDir } from "../../playground/src/state.ts";
 import { parseAccessLog } from "./access-log.ts";
-import { eventually } from "./eventually.ts";
 import { applyManifest, removeManifest } from "./kube-apply.ts";
 import { podLog } from "./kube-log.ts";
-import { meshManifests } from "./manifests.ts";
 import { parseMetrics } from "./metrics-text.ts";
 import { execIn } from "./pod-exec.ts";
 import type { Stage, StageNode, StagePod } from "./stage.ts";
@@ -21,7 +20,6 @@ import { tap } from "./wiretap.ts";
 
 const SYSTEM_NAMESPACE = "istio-system";
 const REDIRECTION = "ambient.istio.io/redirection";
-const METRICS_PORT = 15020;
 /** Control plane and agents come up in a few seconds; a loaded machine takes longer. */
 const MESH_MS = 90_000;
 /** Enough of a log to see why something does not come up. */
@@ -44,9 +42,8 @@ export async function startStage(name: string): Promise<Stage> {
     await playground.stop();
   };
   try {
-    for (const manifest of meshManifests()) await applyManifest(client, manifest);
-    await eventually("control plane and agents are ready", () => meshIsReady(client, playground), MESH_MS);
-    const nodes = await Promise.all(playground.nodes.map((node) => stageNode(node.name, playground, client)));
+    const { agents } = await deployMesh(playground, MESH_MS);
+    const nodes = [...agents].map(([node, { metrics }]) => stageNode(node, metrics, playground, client));
     return {
       kubeconfig: playground.kubeconfig,
       nodes,
@@ -104,26 +101,14 @@ function readOrEmpty(path: string): string {
   }
 }
 
-/** Throws an error that names who is still missing. */
-async function meshIsReady(client: KubeClient, playground: Playground): Promise<true> {
-  const pods = (await client.list(PODS, { namespace: SYSTEM_NAMESPACE })).items.map(stagePod);
-  const agents = pods.filter((pod) => pod.labels.app === "weft-agent");
-  if (agents.length < playground.nodes.length || pods.length === agents.length)
-    throw new Error("pods are not made yet");
-  const late = pods.filter((pod) => !pod.ready).map((pod) => pod.name);
-  if (late.length > 0) throw new Error(`not ready: ${late.join(", ")}`);
-  return true;
-}
-
-async function stageNode(name: string, playground: Playground, client: KubeClient): Promise<StageNode> {
+function stageNode(name: string, metrics: HostAddress, playground: Playground, client: KubeClient): StageNode {
   const agent = async (): Promise<Pod> => {
     const { items } = await client.list(PODS, { namespace: SYSTEM_NAMESPACE });
     const found = items.find((pod) => pod.metadata.labels?.app === "weft-agent" && pod.spec?.nodeName === name);
     if (found === undefined) throw new Error(`node ${name} has no agent`);
     return found;
   };
-  const address = await playground.expose(name, { host: "127.0.0.1", port: METRICS_PORT }, `${name}/metrics`);
-  const metricsUrl = `http://${address.host}:${address.port}/metrics`;
+  const metricsUrl = `http://${metrics.host}:${metrics.port}/metrics`;
   const access = accessFromKubeconfig(playground.kubeconfig);
   return {
     name,
