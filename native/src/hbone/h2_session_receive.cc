@@ -249,10 +249,8 @@ bool H2Session::OnHeadersDone() {
     SendRst(id, kRefusedStream);
     return SpendReset();
   }
-  if (headers.malformed || headers.method.empty()) {
-    SendRst(id, kProtocolError);
-    return SpendReset();
-  }
+  // The user of the session refuses it and says who sent it; a peer that keeps on is cut off here.
+  if (headers.malformed && !SpendReset()) return false;
   std::unique_ptr<H2Stream> made(new H2Stream(id));
   made->send_window_ = peer_initial_window_;
   made->recv_window_ = made->recv_target_ = config_.base_window;
