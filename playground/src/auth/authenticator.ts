@@ -1,6 +1,7 @@
 /** Who a request comes from: a client certificate of the playground's authority, or a service account's token. */
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
+import { forbidden } from "../api/errors.ts";
 import type { Store } from "../api/store.ts";
 import { API_AUDIENCE, type TokenClaims, type TokenSigner } from "./tokens.ts";
 
@@ -11,6 +12,8 @@ export interface User {
   readonly extra?: Readonly<Record<string, readonly string[]>>;
 }
 
+const ADMIN_GROUP = "system:masters";
+
 export class Authenticator {
   readonly #tokens: TokenSigner;
   readonly #store: Store;
@@ -20,8 +23,17 @@ export class Authenticator {
     this.#store = store;
   }
 
-  /** Undefined: refuse with 401. */
+  /** Undefined: refuse with 401. Throws 403 when the client may not act as somebody else. */
   authenticate(request: IncomingMessage): User | undefined {
+    const user = this.#identify(request);
+    const wanted = request.headers["impersonate-user"];
+    if (user === undefined || typeof wanted !== "string") return user;
+    if (!user.groups.includes(ADMIN_GROUP)) throw forbidden(`User "${user.username}" cannot impersonate users`);
+    const groups = [request.headers["impersonate-group"] ?? []].flat().flatMap((each) => each.split(/,\s*/));
+    return { username: wanted, groups: [...groups, "system:authenticated"] };
+  }
+
+  #identify(request: IncomingMessage): User | undefined {
     const bearer = /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
     if (bearer !== undefined) return this.review(bearer, [])?.user;
     const { socket } = request;

@@ -87,7 +87,7 @@ export class Container {
     while (!signal.aborted) {
       const begun = performance.now();
       const image = await this.#image();
-      if (image === undefined) break;
+      if (image === undefined || signal.aborted) break;
       const ended = await this.#runOnce(image);
       if (ended === undefined) {
         // Not started; the reason is in the state.

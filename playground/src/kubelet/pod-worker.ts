@@ -121,6 +121,8 @@ export class PodWorker {
     this.#writeEtc();
     this.#changed();
     await this.#mountVolumes();
+    // A pod may be deleted before it has begun.
+    if (this.#stop.signal.aborted) return;
     const host = this.#containerHost();
     const policy = spec.restartPolicy ?? "Always";
     this.#init = (spec.initContainers ?? []).map(
@@ -128,8 +130,8 @@ export class PodWorker {
     );
     this.#containers = spec.containers.map((each) => new Container(each, policy, host));
     for (const container of this.#init) {
-      if (this.#stop.signal.aborted) return;
       const code = await container.run();
+      if (this.#stop.signal.aborted) return;
       if (code !== 0) {
         this.#failure = `init container ${container.spec.name} failed with exit code ${code}`;
         this.#changed();
@@ -170,8 +172,8 @@ export class PodWorker {
     if (this.#all().some((each) => each.isRunning)) {
       for (const each of this.#containers) this.#event("Normal", "Killing", `Stopping container ${each.spec.name}`);
     }
-    await Promise.all(this.#all().map((each) => each.stop(graceSeconds)));
     this.#stop.abort();
+    await Promise.all(this.#all().map((each) => each.stop(graceSeconds)));
     await this.#running;
     await this.#sandbox?.remove();
     rmSync(this.#folder, { recursive: true, force: true });
