@@ -87,6 +87,14 @@ describe("capturing refuses", () => {
     plane.close();
   });
 
+  test("the agent's own namespace, which is the node's", () => {
+    const plane = addon.loadBpf(options());
+    const node = { id: 2, netnsPath: "/proc/self/ns/net", addresses: [pod.ip], dns: false };
+    expect(() => plane.capture(node)).toThrow(/is the agent's own network namespace/);
+    expect(plane.captured()).toEqual([]);
+    plane.close();
+  });
+
   test("a pod without addresses, and one with a name for an address", () => {
     const plane = addon.loadBpf(options());
     const described = { id: 3, netnsPath: pod.netnsPath, dns: false };

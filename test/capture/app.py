@@ -77,9 +77,9 @@ def dial(ip, port, **options):
     return error_of(attempt)
 
 
-def listener(ip, port, device=None):
+def listener(ip, port, device=None, proto=0):
     """A listening socket; '::' takes IPv4 as well."""
-    sock = stream(family_of(ip), device=device)
+    sock = stream(family_of(ip), proto, device)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if ip == "::":
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

@@ -18,6 +18,7 @@ const SERVERS = `
 in_background(tell_client, listener("::", 8080))
 in_background(tell_client, listener("0.0.0.0", 8081))
 in_background(tell_client, listener("0.0.0.0", 8082, device="eth0"))
+in_background(tell_client, listener("::", 8083, proto=MPTCP))
 stay()`;
 
 beforeAll(async () => {
@@ -65,6 +66,12 @@ describe("plaintext from outside reaches the agent, and the application sees", (
   test("the real client on a listener that is bound to a device", async () => {
     const { seen, client } = await seenFromOutside(pod.ip, 8082);
     expect(seen.accept).toBe(`${bed.pods.hostIp}:${client}`);
+  });
+
+  test("the real client on an MPTCP listener, which is Go's default", async () => {
+    const { seen, client } = await seenFromOutside(pod.ip, 8083);
+    const peer = `[::ffff:${bed.pods.hostIp}]:${client}`;
+    expect(seen).toEqual({ accept: peer, peer, local: `[::ffff:${pod.ip}]:8083` });
   });
 
   test("the real client of each of many short connections", async () => {

@@ -4,6 +4,8 @@ import { existsSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { eventually } from "./eventually.ts";
 import { cgroup2Mount } from "./pod-bed.ts";
 
+const BPFFS = "/sys/fs/bpf";
+
 /** Removes everything of beds called `<tag>-<pid>` whose process is gone. */
 export async function sweepBeds(tag: string): Promise<void> {
   for (const netns of namesIn("/var/run/netns").filter((name) => isStale(name, tag))) {
@@ -11,6 +13,14 @@ export async function sweepBeds(tag: string): Promise<void> {
   }
   for (const device of namesIn("/sys/class/net").filter((name) => isStale(name, tag))) {
     execFileSync("ip", ["link", "del", device]);
+  }
+  for (const pins of namesIn(BPFFS).filter((name) => isStale(name, tag))) {
+    execFileSync("/bin/sh", [
+      "-eu",
+      "-c",
+      'find "$0" -depth -not -type d -delete; find "$0" -depth -delete',
+      `${BPFFS}/${pins}`,
+    ]);
   }
   for (const name of namesIn(cgroup2Mount()).filter((entry) => isStale(entry, tag))) {
     await removeCgroup(`${cgroup2Mount()}/${name}`);

@@ -130,6 +130,10 @@ Result<uint64_t> BpfPlane::CapturePod(const CapturedPod& pod) {
   if (pod.addresses.empty()) return Error{EINVAL, "pod in " + pod.netns_path + " has no address"};
   const Result<NetNs> netns = NetNs::Open(pod.netns_path.c_str());
   if (!netns) return netns.error();
+  const Result<NetNs> own = NetNs::Open("/proc/self/ns/net");
+  if (!own) return own.error();
+  // A mistaken pid would otherwise capture the node itself, the kubelet and this agent included.
+  if (own->SameAs(*netns)) return Error{EINVAL, pod.netns_path + " is the agent's own network namespace, not a pod's"};
   const Result<uint64_t> cookie = netns->Cookie();
   if (!cookie) return cookie.error();
 
