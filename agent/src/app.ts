@@ -69,6 +69,12 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   const podsSynced = readiness.task("pods");
   let ads: AdsClient | undefined;
 
+  // ---- ports, before anything of the kernel is touched -----------------------------------------------------------
+  const admin = await HttpListener.open(config.admin);
+  const scrape = await HttpListener.open(config.metrics);
+  const ready = await HttpListener.open(config.ready);
+  ready.serve(readinessRoutes(readiness));
+
   // ---- what the mesh is -------------------------------------------------------------------------------------------
   const state = new MeshState(config);
   const pods = new LocalPods(state);
@@ -212,23 +218,16 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
 
   // ---- servers ----------------------------------------------------------------------------------------------------
   const quit = Promise.withResolvers<string>();
-  const admin = await HttpListener.open(
-    config.admin,
-    adminRoutes({
-      log,
-      quit: quit.resolve,
-      dump: {
-        state,
-        identities: () => identities.status(),
-        pods: () => enroller.status(),
-        connections: () => engine.connections(),
-        config: publicConfig(config),
-        version: { version, gitRevision: "", gitTag: config.istioVersion },
-      },
-    }),
-  );
-  const scrape = await HttpListener.open(config.metrics, metricsRoutes(new MetricsPage(metrics.registry)));
-  const ready = await HttpListener.open(config.ready, readinessRoutes(readiness));
+  const dump = {
+    state,
+    identities: () => identities.status(),
+    pods: () => enroller.status(),
+    connections: () => engine.connections(),
+    config: publicConfig(config),
+    version: { version, gitRevision: "", gitTag: config.istioVersion },
+  };
+  admin.serve(adminRoutes({ log, quit: quit.resolve, dump }));
+  scrape.serve(metricsRoutes(new MetricsPage(metrics.registry)));
 
   // ---- start ------------------------------------------------------------------------------------------------------
   ads = await startResources(config, state, readiness, log, metrics, drain.signal);

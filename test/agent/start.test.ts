@@ -1,10 +1,9 @@
 /** What is missing or wrong at start is said in one line. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { cgroup2Mount } from "../helpers/pod-bed.ts";
 
 const BIN = fileURLToPath(new URL("../../agent/bin/weft-agent", import.meta.url));
 
@@ -40,27 +39,22 @@ test.each([
   expect(stderr.trim().split("\n")).toHaveLength(1);
 });
 
-test("a port that is taken is named", () => {
+test("an address that cannot be had is named, and the kernel is not touched", () => {
   const kubeconfig = `${tmpdir()}/weft-start-${process.pid}.kubeconfig`;
   writeFileSync(
     kubeconfig,
     "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n" +
       "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: a, user: {}}]\n",
   );
-  const podsCgroup = `${cgroup2Mount()}/weft-start-${process.pid}`;
-  mkdirSync(podsCgroup);
   const pinDir = `/sys/fs/bpf/weft-start-${process.pid}`;
   const env = {
     NODE_NAME: "n",
     KUBECONFIG: kubeconfig,
     WEFT_BPFFS_DIR: pinDir,
-    // An empty one: nothing on this machine may be touched by a start that fails.
-    WEFT_PODS_CGROUP: podsCgroup,
     ADMIN_ADDR: "192.0.2.1:1",
   };
   const { status, stderr } = run(env);
-  run(env, ["cleanup"]);
-  rmdirSync(podsCgroup);
   expect({ status, stderr }).toMatchObject({ status: 1 });
   expect(stderr).toMatch(/^weft-agent: cannot listen on 192\.0\.2\.1:1: .*EADDRNOTAVAIL/);
+  expect(existsSync(pinDir)).toBe(false);
 });

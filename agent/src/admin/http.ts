@@ -11,16 +11,19 @@ const REQUEST_TIMEOUT_MS = 10_000;
 
 export class HttpListener {
   readonly #server: Server;
+  #routes: Routes | undefined;
 
-  private constructor(server: Server) {
-    this.#server = server;
+  private constructor() {
+    this.#server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+      if (this.#routes === undefined) respond(response, 503, "starting\n");
+      else void dispatch(this.#routes, request, response);
+    });
   }
 
-  /** Rejects naming the address when it cannot be had. */
-  static async open(listen: ListenConfig, routes: Routes): Promise<HttpListener> {
-    const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
-      void dispatch(routes, request, response);
-    });
+  /** Takes the port; answers 503 until there is something to serve. Rejects naming the address when it is taken. */
+  static async open(listen: ListenConfig): Promise<HttpListener> {
+    const listener = new HttpListener();
+    const server = listener.#server;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("error", reject);
     server.listen(listen.port, listen.host, resolve);
@@ -29,7 +32,11 @@ export class HttpListener {
     } catch (cause) {
       throw new Error(`cannot listen on ${listen.host}:${listen.port}`, { cause });
     }
-    return new HttpListener(server);
+    return listener;
+  }
+
+  serve(routes: Routes): void {
+    this.#routes = routes;
   }
 
   get address(): { readonly host: string; readonly port: number } {
