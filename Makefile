@@ -71,16 +71,23 @@ format:
 	biome check --write .
 	clang-format-19 -i $(NATIVE_SOURCES)
 
-test: build check test-native test-unit test-system
+# Every part runs, also after a failure of another; the last line counts them all.
+test: build check
+	@rm -rf build/test
+	@status=0; \
+	for part in native unit system; do $(MAKE) --no-print-directory test-$$part || status=1; done; \
+	node scripts/count-results.ts build/test native-asan native-tsan unit system || status=1; \
+	exit $$status
 
 test-native: setup bpf
 	$(MAKE) --no-print-directory -C native test
 
+VITEST := vitest run --reporter=default --reporter=json
 test-unit: proto
-	vitest run --project unit
+	$(VITEST) --project unit --outputFile.json=build/test/unit.json
 
 test-system: build build/stamp/envoy
-	vitest run --project system
+	$(VITEST) --project system --outputFile.json=build/test/system.json
 
 # Envoy as a peer that nobody here wrote: only the system tests need it.
 ENVOY_VERSION := 1.40.0
