@@ -101,8 +101,13 @@ export class Playground {
 
   /** Ends everything and leaves nothing behind; the same promise for every caller. */
   stop(): Promise<void> {
-    this.#stopping ??= tearDown(this.name);
+    this.#stopping ??= this.#stop();
     return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    await tearDown(this.name);
+    await Promise.all([...this.#processes.values()].map((each) => each.ended));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -152,7 +152,8 @@ function roll(context: Context, deployment: Deployment, current: ReplicaSet, old
     left.set(set, size(set) - dead);
     removable -= dead;
   }
-  let spare = old.reduce((sum, set) => sum + available(set), available(current)) - minAvailable;
+  // Counts of available pods lag behind; what was removed just now must not be counted on once more.
+  let spare = Math.min(removable, old.reduce((sum, set) => sum + available(set), available(current)) - minAvailable);
   for (const [set, count] of left) {
     const cut = Math.max(0, Math.min(count, spare));
     spare -= cut;
