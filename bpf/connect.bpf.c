@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* cgroup/connect4, cgroup/connect6, at the pods' cgroup.
  *
- * Changes: the destination of connect() of an enrolled pod. TCP (MPTCP and TCP fast open too) goes to the pod's own
- * address, port 15001; DNS goes to the agent's resolver. What was asked for is kept with the socket.
- * Untouched: other network namespaces, the agent itself, loopback, the pod's own addresses, link-local IPv6, UDP
- * other than DNS.
+ * Changes: the destination of connect() of an enrolled pod. TCP (MPTCP and TCP fast open too) goes
+ * to the pod's own address, port 15001; DNS goes to the agent's resolver. What was asked for is
+ * kept with the socket.
+ *
+ * Untouched: other network namespaces, the agent itself, loopback, the pod's own addresses,
+ * link-local IPv6, UDP other than DNS.
+ *
  * Failure: reject. Letting it through would put plaintext of a meshed workload on the wire.
+ *
  * Oldest kernel: 5.15.
  */
 #include "lib/core.h"
@@ -59,8 +63,8 @@ static __always_inline int steer_tcp(struct bpf_sock_addr *ctx, const struct wef
 }
 
 /* 1: send to `to`. 0: leave alone. Else -errno. */
-static __always_inline int steer_connect(struct bpf_sock_addr *ctx, const struct weft_address *asked,
-					 struct weft_address *to)
+static __always_inline int steer_connect(struct bpf_sock_addr *ctx,
+					 const struct weft_address *asked, struct weft_address *to)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	const struct weft_pod *pod = enrolled_pod(netns);
@@ -81,7 +85,9 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, const struct
 		return steered;
 	if (steered)
 		return remember_peer(sk, asked) ?: 1;
-	/* The socket may have been steered before, and be used again (connect to AF_UNSPEC in between). */
+	/* The socket may have been steered before, and be used again (connect to AF_UNSPEC in
+	 * between).
+	 */
 	bpf_sk_storage_delete(&weft_peer, sk);
 	return 0;
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* cgroup/sendmsg4, sendmsg6, recvmsg4, recvmsg6, at the pods' cgroup.
  *
- * Changes: a datagram that an enrolled pod sends to port 53 goes to the agent's resolver; its answer shows the
- * server that was asked. Connected sockets were steered at connect(); their answers come through recvmsg as well.
- * One socket that asks several servers at once sees every answer from the one that it asked last.
+ * Changes: a datagram that an enrolled pod sends to port 53 goes to the agent's resolver; its
+ * answer shows the server that was asked. Connected sockets were steered at connect(); their
+ * answers come through recvmsg as well. One socket that asks several servers at once sees every
+ * answer from the one that it asked last.
+ *
  * Untouched: other network namespaces, the agent itself, everything but port 53.
- * Failure: sendmsg rejects (the answer could not be shown truthfully); recvmsg leaves the address as it is.
+ *
+ * Failure: sendmsg rejects (the answer could not be shown truthfully); recvmsg leaves the address
+ * as it is.
+ *
  * Oldest kernel: 5.15.
  */
 #include "lib/core.h"

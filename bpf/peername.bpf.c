@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* cgroup/getpeername4, getpeername6, at the pods' cgroup. The kernel runs them for accept() as well.
+/* cgroup/getpeername4, getpeername6, at the pods' cgroup. The kernel runs them for accept() as
+ * well.
  *
- * Changes: the peer that an application sees. A steered socket shows the address that it asked for; a socket that it
- * accepted from the agent shows the real client.
+ * Changes: the peer that an application sees. A steered socket shows the address that it asked for;
+ * a socket that it accepted from the agent shows the real client.
+ *
  * Failure: none possible; a socket without a remembered peer shows the kernel's.
+ *
  * Oldest kernel: 5.15.
  */
 #include "lib/core.h"
@@ -13,11 +16,13 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* An MPTCP socket is not the socket that was steered (its first subflow was), so it goes by the connection's 4-tuple. */
+/* An MPTCP socket is not the socket that was steered (its first subflow was), so it goes by the
+ * connection's 4-tuple.
+ */
 static __always_inline const struct weft_address *peer_by_flow(struct bpf_sock_addr *ctx,
 							       struct bpf_sock *sk)
 {
-	struct weft_flow_key key = { .netns = bpf_get_netns_cookie(ctx) };
+	struct weft_flow_key key = {.netns = bpf_get_netns_cookie(ctx)};
 	const struct weft_flow *flow;
 
 	if (sk->family == AF_INET6) {

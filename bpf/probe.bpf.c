@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* sockops, at the kubelet's cgroup.
  *
- * Changes: nothing of the connection. Writes down each connection that the kubelet opens before its SYN leaves, so
- * that sklookup lets probes through to the application. The entry dies with the kubelet's socket.
- * Failure: closed. A probe without an entry is plaintext from outside like any other (full map: counted).
+ * Changes: nothing of the connection. Writes down each connection that the kubelet opens before its
+ * SYN leaves, so that sklookup lets probes through to the application. The entry dies with the
+ * kubelet's socket.
+ *
+ * Failure: closed. A probe without an entry is plaintext from outside like any other (full map:
+ * counted).
+ *
  * Oldest kernel: 5.15.
  */
 #include "lib/core.h"

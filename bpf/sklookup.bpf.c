@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* sk_lookup, one instance per enrolled pod, at its network namespace. The kernel runs it for SYNs only: packets of
- * connections that exist, those from before enrolment included, never get here.
+/* sk_lookup, one instance per enrolled pod, at its network namespace. The kernel runs it for SYNs
+ * only: packets of connections that exist, those from before enrolment included, never get here.
  *
  * Changes: which socket takes a connection. TCP from outside goes to the agent's 15006 listener.
- * Untouched: UDP, 15008 (the agent's own listener), the pod talking to itself (the agent dialling the application is
- * that too), the kubelet's probes.
- * Failure: drop, which the kernel answers with a reset. Without a listener the agent is away, and nobody else may
- * decide.
+ *
+ * Untouched: UDP, 15008 (the agent's own listener), the pod talking to itself (the agent dialling
+ * the application is that too), the kubelet's probes.
+ *
+ * Failure: drop, which the kernel answers with a reset. Without a listener the agent is away, and
+ * nobody else may decide.
+ *
  * Oldest kernel: 5.15 (sk_lookup itself: 5.9).
  */
 #include "lib/core.h"
@@ -41,7 +44,9 @@ static __always_inline void flow_from_lookup(struct weft_flow_key *key, struct b
 	ip_from_v4(&key->dst, ctx->local_ip4);
 }
 
-/* A source address of the pod's own cannot come from outside and complete a handshake: the answer goes to the pod. */
+/* A source address of the pod's own cannot come from outside and complete a handshake: the answer
+ * goes to the pod.
+ */
 static __always_inline bool from_inside(const struct weft_flow_key *key)
 {
 	return ip_equal(&key->src, &key->dst) || ip_is_loopback(&key->src) ||
@@ -50,7 +55,7 @@ static __always_inline bool from_inside(const struct weft_flow_key *key)
 
 static __always_inline int to_listener(struct bpf_sk_lookup *ctx)
 {
-	struct weft_listener_key key = { .netns = weft_netns, .family = ctx->family };
+	struct weft_listener_key key = {.netns = weft_netns, .family = ctx->family};
 	struct bpf_sock *listener = bpf_map_lookup_elem(&weft_listeners, &key);
 	long err;
 

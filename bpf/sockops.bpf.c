@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* sockops, at the pods' cgroup (and at the agent's, when that is elsewhere).
  *
- * Changes: nothing of the connection. Before a SYN leaves, it writes down by 4-tuple what the other end must know:
- * the original destination of a steered connection (read by the agent at accept), the real client of a connection
- * that the agent dials (copied to the accepted socket). Removes it when the socket closes, refused SYNs included.
- * Failure: closed. Without an entry the agent refuses the connection (full map: counted); without a client entry the
- * application sees the pod's own address.
+ * Changes: nothing of the connection. Before a SYN leaves, it writes down by 4-tuple what the other
+ * end must know: the original destination of a steered connection (read by the agent at accept),
+ * the real client of a connection that the agent dials (copied to the accepted socket). Removes it
+ * when the socket closes, refused SYNs included.
+ *
+ * Failure: closed. Without an entry the agent refuses the connection (full map: counted); without a
+ * client entry the application sees the pod's own address.
+ *
  * Oldest kernel: 5.15 (bpf_get_netns_cookie in sockops).
  */
 #include "lib/core.h"
@@ -16,7 +19,9 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* On a socket of the agent's that is about to dial an application: for whom. Written from user space only. */
+/* On a socket of the agent's that is about to dial an application: for whom. Written from user
+ * space only.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -28,9 +33,9 @@ static __always_inline void add_flow(struct bpf_sock_ops *ctx, const struct weft
 				     const struct weft_address *address, __u32 kind)
 {
 	struct weft_flow flow = {
-		.address = *address,
-		.socket = bpf_get_socket_cookie(ctx),
-		.kind = kind,
+	    .address = *address,
+	    .socket = bpf_get_socket_cookie(ctx),
+	    .kind = kind,
 	};
 
 	if (bpf_map_update_elem(&weft_flows, key, &flow, BPF_ANY)) {

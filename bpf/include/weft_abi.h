@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Keys and values of the pinned maps: what the BPF programs and the loader (native/src/bpf) say to each other.
+/* Keys and values of the pinned maps: what the BPF programs and the loader (native/src/bpf) say to
+ * each other.
  *
- * Fixed width, explicit padding, the same layout from C and C++. A change to any struct, map name or map size here
- * needs a new WEFT_ABI: pins live under a folder named after it, so an older agent's maps are never misread.
+ * Fixed width, explicit padding, the same layout from C and C++. A change to any struct, map name
+ * or map size here needs a new WEFT_ABI: pins live under a folder named after it, so an older
+ * agent's maps are never misread.
  */
 #ifndef WEFT_ABI_H
 #define WEFT_ABI_H
@@ -59,7 +61,8 @@ WEFT_ASSERT_SIZE(struct weft_address, 24);
 #define WEFT_POD_DNS (1U << 2)
 
 struct weft_pod {
-	/* Where captured connections are sent (port 15001): the pod's first address of each family. */
+	/* Where captured connections are sent (port 15001): the pod's first address of each family.
+	 */
 	struct weft_ip ip4;
 	struct weft_ip ip6;
 	__u32 flags;
@@ -74,8 +77,8 @@ struct weft_own_addr {
 };
 WEFT_ASSERT_SIZE(struct weft_own_addr, 24);
 
-/* weft_flows: a connection as its initiator sees it. weft_probes has the same key with netns 0, because the two
- * ends are in different namespaces. Ports in host order.
+/* weft_flows: a connection as its initiator sees it. weft_probes has the same key with netns 0,
+ * because the two ends are in different namespaces. Ports in host order.
  */
 struct weft_flow_key {
 	__u64 netns;
@@ -108,7 +111,9 @@ struct weft_listener_key {
 };
 WEFT_ASSERT_SIZE(struct weft_listener_key, 16);
 
-/* weft_config: one entry. Agents are known by cgroup; level is the cgroup's depth below the hierarchy's root. */
+/* weft_config: one entry. Agents are known by cgroup; level is the cgroup's depth below the
+ * hierarchy's root.
+ */
 struct weft_agent {
 	__u64 cgroup;
 	__u32 level;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* struct weft_ip: one type for both families, so that everything behind the hooks is written once. */
+/* struct weft_ip: one type for both families, so that everything behind the hooks is written once.
+ */
 #ifndef WEFT_ADDRESS_H
 #define WEFT_ADDRESS_H
 

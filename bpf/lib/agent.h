@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Is the current task the agent? Known by cgroup and nothing else: an application can borrow a mark or a UID. */
+/* Is the current task the agent? Known by cgroup and nothing else: an application can borrow a mark
+ * or a UID.
+ */
 #ifndef WEFT_AGENT_H
 #define WEFT_AGENT_H
 
@@ -22,7 +24,8 @@ static __always_inline bool current_is_agent(void)
 	for (int i = 0; i < WEFT_MAX_AGENTS; i++) {
 		const struct weft_agent *agent = &config->agents[i];
 
-		if (agent->cgroup && bpf_get_current_ancestor_cgroup_id(agent->level) == agent->cgroup)
+		if (agent->cgroup &&
+		    bpf_get_current_ancestor_cgroup_id(agent->level) == agent->cgroup)
 			return true;
 	}
 	return false;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What every program needs first: UAPI types, helpers, and the few constants that no UAPI header gives to BPF. */
+/* What every program needs first: UAPI types, helpers, and the few constants that no UAPI header
+ * gives to BPF.
+ */
 #ifndef WEFT_CORE_H
 #define WEFT_CORE_H
 

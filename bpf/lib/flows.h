@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* weft_flows: facts about a connection that its other end needs, keyed by 4-tuple within a network namespace.
- * An entry is made before the SYN leaves and dies with the socket that made it.
+/* weft_flows: facts about a connection that its other end needs, keyed by 4-tuple within a network
+ * namespace. An entry is made before the SYN leaves and dies with the socket that made it.
  */
 #ifndef WEFT_FLOWS_H
 #define WEFT_FLOWS_H
@@ -16,7 +16,9 @@ struct {
 	__type(value, struct weft_flow);
 } weft_flows SEC(".maps");
 
-/* The socket's connection with the local end as source. Mapped sockets of AF_INET6 come out as IPv4 by themselves. */
+/* The socket's connection with the local end as source. Mapped sockets of AF_INET6 come out as IPv4
+ * by themselves.
+ */
 static __always_inline void flow_from_sockops(struct weft_flow_key *key, struct bpf_sock_ops *ctx,
 					      __u64 netns)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* weft_peer: the address that an application's socket shows as its peer instead of the one it talks to. */
+/* weft_peer: the address that an application's socket shows as its peer instead of the one it talks
+ * to.
+ */
 #ifndef WEFT_PEER_H
 #define WEFT_PEER_H
 
@@ -12,13 +14,13 @@ struct {
 	__type(value, struct weft_address);
 } weft_peer SEC(".maps");
 
-/* 0, or -ENOMEM when the socket's option memory is used up. A macro because `sk` has another verifier type in each
- * kind of program.
+/* 0, or -ENOMEM when the socket's option memory is used up. A macro because `sk` has another
+ * verifier type in each kind of program.
  */
 #define remember_peer(sk, address)                                                                 \
 	({                                                                                         \
 		struct weft_address *_peer =                                                       \
-			bpf_sk_storage_get(&weft_peer, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);        \
+		    bpf_sk_storage_get(&weft_peer, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);            \
 		if (_peer)                                                                         \
 			*_peer = *(address);                                                       \
 		_peer ? 0 : -ENOMEM;                                                               \

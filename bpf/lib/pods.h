@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Enrolled pods by the cookie of their network namespace. The kernel never gives a cookie twice; addresses it does. */
+/* Enrolled pods by the cookie of their network namespace. The kernel never gives a cookie twice;
+ * addresses it does.
+ */
 #ifndef WEFT_PODS_H
 #define WEFT_PODS_H
 
@@ -27,7 +29,7 @@ static __always_inline const struct weft_pod *enrolled_pod(__u64 netns)
 
 static __always_inline bool is_own_address(__u64 netns, const struct weft_ip *ip)
 {
-	struct weft_own_addr key = { .netns = netns, .ip = *ip };
+	struct weft_own_addr key = {.netns = netns, .ip = *ip};
 
 	return bpf_map_lookup_elem(&weft_own_addrs, &key) != NULL;
 }
