@@ -160,7 +160,7 @@ export class Conversation {
 }
 
 function pythonArgs(code: string): string[] {
-  return ["-c", `import sys; sys.path.insert(0, ${JSON.stringify(HERE)})\nfrom app import *\n${code}`];
+  return ["-B", "-c", `import sys; sys.path.insert(0, ${JSON.stringify(HERE)})\nfrom app import *\n${code}`];
 }
 
 function parse(result: { code: number | null; stdout: string; stderr: string }): unknown {
