@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type {
   BpfOptions,
@@ -47,6 +47,8 @@ type Answer =
 
 export interface Usage {
   readonly residentBytes: number;
+  /** Most resident memory since `resetPeak`. */
+  readonly peakBytes: number;
   /** User and system time since start. */
   readonly cpuSeconds: number;
 }
@@ -114,14 +116,23 @@ export class EngineProcess {
     return this.events.flatMap((event) => (event.type === "closed" ? [event.record] : []));
   }
 
+  /** Starts measuring `peakBytes` anew. */
+  resetPeak(): void {
+    // proc(5): 5 resets the peak resident set size.
+    writeFileSync(`/proc/${this.#child.pid}/clear_refs`, "5");
+  }
+
   usage(): Usage {
     const pid = this.#child.pid;
-    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const bytes = (field: string): number =>
+      Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024;
     // utime and stime are fields 14 and 15; the name in field 2 may hold blanks but ends with the last parenthesis.
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").pop()?.split(" ") ?? [];
     const ticksPerSecond = 100;
     return {
-      residentBytes: Number(resident) * 1024,
+      residentBytes: bytes("VmRSS"),
+      peakBytes: bytes("VmHWM"),
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
     };
   }

@@ -49,12 +49,18 @@ export class RawH2 {
   closed = false;
   #unparsed: Buffer = Buffer.alloc(0);
   #nextStream = 1;
+  #flowing: (() => void)[] = [];
 
   constructor(socket: Socket) {
     this.socket = socket;
     socket.on("data", (chunk: Buffer) => this.#parse(chunk));
+    const flow = (): void => {
+      for (const resolve of this.#flowing.splice(0)) resolve();
+    };
+    socket.on("drain", flow);
     socket.on("close", () => {
       this.closed = true;
+      flow();
     });
     // An attacker expects to be thrown out; what is awaited is `closed`.
     socket.on("error", () => {});
@@ -84,8 +90,7 @@ export class RawH2 {
 
   /** Sends and waits while the server does not read, so that a flood measures the server and not our buffers. */
   async sendAll(part: Buffer): Promise<void> {
-    if (this.send(part) || this.socket.destroyed) return;
-    await Promise.race([once(this.socket, "drain"), once(this.socket, "close")]);
+    if (!this.send(part) && !this.closed) await new Promise<void>((resolve) => this.#flowing.push(resolve));
   }
 
   /** A stream number of ours that was never used. */

@@ -1,5 +1,4 @@
 /** Peers that take their time, or speak something else. Deadlines as the engine has them. */
-import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { expect } from "vitest";
 import { eventually } from "../../helpers/eventually.ts";
@@ -17,7 +16,8 @@ export const slowThreats: readonly Threat[] = [
   {
     class: "Slow peers",
     name: `${HALF_OPEN} connections that never start TLS`,
-    counted: ["tls_failure"],
+    // Above 256 at a time the oldest give way.
+    counted: ["tls_failure", "limit_exceeded"],
     times: HALF_OPEN,
     attack: async ({ victim }) => {
       const sockets = Array.from({ length: HALF_OPEN }, () => quiet(connect({ host: victim.ip, port: 15008 })));
@@ -27,7 +27,7 @@ export const slowThreats: readonly Threat[] = [
   {
     class: "Slow peers",
     name: `${HALF_OPEN} connections with half a ClientHello`,
-    counted: ["tls_failure"],
+    counted: ["tls_failure", "limit_exceeded"],
     times: HALF_OPEN,
     attack: async ({ victim }) => {
       // A handshake record of 512 bytes, of which 6 come.
@@ -82,6 +82,24 @@ export const slowThreats: readonly Threat[] = [
       await raw.untilClosed(PING_MS + GRACE_MS);
     },
   },
+];
+
+/** Refused at once. */
+export const quickThreats: readonly Threat[] = [
+  {
+    class: "Slow peers",
+    name: "1,000 half-open connections do not keep a newcomer out",
+    counted: ["limit_exceeded"],
+    times: 1000 - 256,
+    attack: async (arena) => {
+      const sockets = Array.from({ length: 1000 }, () => quiet(connect({ host: arena.victim.ip, port: 15008 })));
+      await eventually("the first to be thrown out", () => sockets.some((socket) => socket.closed), HANDSHAKE_MS);
+      const raw = await arena.dial();
+      expect(await raw.status(raw.connectTo(`${arena.victim.ip}:${ECHO_PORT}`))).toBe(200);
+      raw.destroy();
+      for (const socket of sockets) socket.destroy();
+    },
+  },
   otherProtocol("HTTP/1.1 in the clear", Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n")),
   otherProtocol("HTTP/2 in the clear", Buffer.concat([PREFACE, frame(FRAME.SETTINGS, 0, 0)])),
   otherProtocol("noise", Buffer.alloc(5_000, 0xa5)),
@@ -126,7 +144,5 @@ function quiet(socket: Socket): Socket {
 }
 
 async function closed(socket: Socket, withinMs: number): Promise<void> {
-  if (socket.closed) return;
-  await once(socket, "close", { signal: AbortSignal.timeout(withinMs + GRACE_MS) });
-  await eventually("the socket to be gone", () => socket.destroyed);
+  await eventually("the server to close", () => socket.closed, withinMs + GRACE_MS);
 }

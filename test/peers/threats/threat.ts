@@ -30,13 +30,14 @@ export interface Threat {
   /** Counters of which at least one must have grown by `times` (default 1). */
   readonly counted: readonly Reason[];
   readonly times?: number;
-  /** How much more resident memory the agent may have right after it. Default: DEFAULT_MEMORY_BYTES. */
+  /** How much more resident memory the agent may need at any time during it. Default: DEFAULT_MEMORY_BYTES. */
   readonly memoryBytes?: number;
   /** How much CPU time it may cost the agent. Default: DEFAULT_CPU_SECONDS. */
   readonly cpuSeconds?: number;
   readonly attack: (arena: Arena) => Promise<void>;
 }
 
-/** A handful of TLS connections and what the allocator keeps of them. */
-export const DEFAULT_MEMORY_BYTES = 32 * 1024 * 1024;
-export const DEFAULT_CPU_SECONDS = 2;
+/** A handful of TLS connections, their buffers, and what the garbage collector of the process happens to do. */
+export const DEFAULT_MEMORY_BYTES = 12 * 1024 * 1024;
+/** Hundreds of times what it takes, for machines that are busy or slow; a flood without a limit takes more. */
+export const DEFAULT_CPU_SECONDS = 1;
