@@ -1,5 +1,5 @@
 /**
- * An HTTP/2 client of single frames over node:tls, for peers that do what node:http2 would never do. Nothing is sent
+ * An HTTP/2 client (or server) of single frames over node:tls, for peers that do what node:http2 would never do. Nothing is sent
  * and nothing is answered unless the test says so.
  */
 import { once } from "node:events";
@@ -47,12 +47,17 @@ export class RawH2 {
   readonly socket: Socket;
   readonly frames: Frame[] = [];
   closed = false;
+  /** Called with each frame as it comes. */
+  onFrame: (frame: Frame) => void = () => {};
   #unparsed: Buffer = Buffer.alloc(0);
   #nextStream = 1;
+  #skipBytes: number;
   #flowing: (() => void)[] = [];
 
-  constructor(socket: Socket) {
+  /** `skipBytes`: what comes before the first frame; a server skips the preface. */
+  constructor(socket: Socket, skipBytes = 0) {
     this.socket = socket;
+    this.#skipBytes = skipBytes;
     socket.on("data", (chunk: Buffer) => this.#parse(chunk));
     const flow = (): void => {
       for (const resolve of this.#flowing.splice(0)) resolve();
@@ -152,17 +157,21 @@ export class RawH2 {
   }
 
   #parse(chunk: Buffer): void {
-    this.#unparsed = Buffer.concat([this.#unparsed, chunk]);
+    const skipped = Math.min(this.#skipBytes, chunk.length);
+    this.#skipBytes -= skipped;
+    this.#unparsed = Buffer.concat([this.#unparsed, chunk.subarray(skipped)]);
     while (this.#unparsed.length >= FRAME_HEADER_BYTES) {
       const length = this.#unparsed.readUIntBE(0, 3);
       if (this.#unparsed.length < FRAME_HEADER_BYTES + length) return;
-      this.frames.push({
+      const received: Frame = {
         type: this.#unparsed.readUInt8(3),
         flags: this.#unparsed.readUInt8(4),
         stream: this.#unparsed.readUInt32BE(5) & 0x7fffffff,
         payload: this.#unparsed.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length),
-      });
+      };
+      this.frames.push(received);
       this.#unparsed = this.#unparsed.subarray(FRAME_HEADER_BYTES + length);
+      this.onFrame(received);
     }
   }
 }
