@@ -9,6 +9,7 @@ import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema, type Node } fr
 import { AuthenticationError, type CallerIdentity, type TokenAuthenticator } from "../auth/token-authenticator.ts";
 import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
 import { AddressIndex } from "./address-index.ts";
+import { LoadGate } from "./load-gate.ts";
 import { BoundedOutlet } from "./outlet.ts";
 import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
@@ -48,6 +49,10 @@ type Stream = ServerDuplexStream<DeltaDiscoveryRequest, Buffer>;
 /** What may stand first in a node id. */
 const NODE_TYPES = ["ztunnel", "waypoint", "router", "sidecar", "agentgateway"];
 
+/** Clients that are sent everything at the same time: about 60 MB in flight with the largest responses. */
+const LOADING_AT_ONCE = 8;
+const LOADING_MAX_MS = 10_000;
+
 /** Why a stream is refused; the message goes to the client. */
 class RefusedError extends Error {
   readonly code: status;
@@ -61,6 +66,7 @@ export class AdsService {
   readonly #options: AdsServiceOptions;
   readonly #subscribers = new Set<Subscriber>();
   readonly #streams = new Set<Stream>();
+  readonly #gate = new LoadGate(LOADING_AT_ONCE, LOADING_MAX_MS);
   #index: AddressIndex | undefined;
   #version = 0;
 
@@ -149,6 +155,7 @@ export class AdsService {
         return this.#index;
       },
       outlet: new BoundedOutlet(stream, () => subscriber.drained()),
+      gate: this.#gate,
       streamId: randomBytes(9).toString("base64url"),
       node: textOf(metadata.NODE_NAME),
       version: () => String(this.#version),

@@ -11,6 +11,7 @@ export class BoundedOutlet implements Outlet {
   readonly #onRoom: () => void;
   #waitingBytes = 0;
   #full = false;
+  #onEmpty: (() => void) | undefined;
 
   /** `onRoom` is called after `write` has returned false, once there is room. */
   constructor(stream: Writable, onRoom: () => void) {
@@ -22,11 +23,17 @@ export class BoundedOutlet implements Outlet {
     this.#waitingBytes += message.length;
     this.#stream.write(message, (error) => {
       this.#waitingBytes -= message.length;
+      if (this.#waitingBytes === 0) this.#onEmpty?.();
       if (!this.#full || this.#waitingBytes > LOW_WATER_BYTES || error) return;
       this.#full = false;
       this.#onRoom();
     });
     this.#full = this.#waitingBytes >= HIGH_WATER_BYTES;
     return !this.#full;
+  }
+
+  whenEmpty(callback: () => void): void {
+    if (this.#waitingBytes === 0) callback();
+    else this.#onEmpty = callback;
   }
 }

@@ -5,6 +5,7 @@ import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from "#proto/discovery_pb.ts";
 import { ResourceTable } from "../model/resource-table.ts";
 import { AddressIndex } from "./address-index.ts";
+import { LoadGate } from "./load-gate.ts";
 import { Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
 
@@ -28,7 +29,8 @@ class Bench {
       addresses: this.addresses,
       authorizations: this.authorizations,
       index: () => new AddressIndex(this.addresses),
-      outlet: { write: (message) => this.#read(message) },
+      outlet: { write: (message) => this.#read(message), whenEmpty: (callback) => callback() },
+      gate: new LoadGate(1, 1000),
       events: { sent: () => {}, nacked: () => {} },
       streamId: "s",
       node: "",

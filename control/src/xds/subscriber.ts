@@ -3,6 +3,7 @@ import { ADDRESS_TYPE, AUTHORIZATION_TYPE, type TypeUrl, WILDCARD } from "#lib/x
 import type { DeltaDiscoveryRequest } from "#proto/discovery_pb.ts";
 import type { ResourceTable } from "../model/resource-table.ts";
 import type { AddressIndex } from "./address-index.ts";
+import type { LoadGate } from "./load-gate.ts";
 import { type Body, encodeResponse, MAX_RESPONSE_BYTES } from "./responses.ts";
 import { OnDemandSubscription, type Subscription, WildcardSubscription } from "./subscription.ts";
 
@@ -10,6 +11,8 @@ import { OnDemandSubscription, type Subscription, WildcardSubscription } from ".
 export interface Outlet {
   /** False: hold further messages until told that there is room again. */
   write(message: Buffer): boolean;
+  /** Calls `callback` once the client has taken everything that was written. */
+  whenEmpty(callback: () => void): void;
 }
 
 /** One push, encoded once for all subscribers that are up to date. */
@@ -31,6 +34,7 @@ export interface SubscriberOptions {
   /** Built when first asked for. */
   readonly index: () => AddressIndex;
   readonly outlet: Outlet;
+  readonly gate: LoadGate;
   readonly events: SubscriberEvents;
   /** Unique among streams; makes nonces unique. */
   readonly streamId: string;
@@ -56,6 +60,10 @@ export class Subscriber {
   #closed = false;
   #policyWait: NodeJS.Timeout | undefined;
   #policiesWaitedFor = false;
+  #pumping = false;
+  /** Gives our place among those who load everything up; undefined before we asked for one. */
+  #leaveGate: (() => void) | undefined;
+  #admitted = false;
 
   constructor(options: SubscriberOptions) {
     this.#options = options;
@@ -113,6 +121,7 @@ export class Subscriber {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#policyWait);
+    this.#leaveGate?.();
   }
 
   #upToDate(): boolean {
@@ -172,11 +181,24 @@ export class Subscriber {
 
   /** Sends what is due while there is room: policies, then workloads and services, then policies that are gone. */
   #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
     while (!this.#blocked && !this.#closed) {
       const next = this.#next();
-      if (next === undefined) return;
+      if (next === undefined) break;
       this.#send(...next);
     }
+    this.#pumping = false;
+  }
+
+  /** Whether a client that is to get everything may begin; when its turn comes later, it begins then. */
+  #mayLoad(subscription: WildcardSubscription): boolean {
+    if (!subscription.loading) return true;
+    this.#leaveGate ??= this.#options.gate.request(() => {
+      this.#admitted = true;
+      this.#pump();
+    });
+    return this.#admitted;
   }
 
   #next(): [TypeUrl, Body] | undefined {
@@ -185,6 +207,7 @@ export class Subscriber {
     if (policyBody !== undefined) return [AUTHORIZATION_TYPE, policyBody];
     if (this.#policyWait !== undefined) return undefined;
     const addresses = this.#subscriptions.get(ADDRESS_TYPE);
+    if (addresses instanceof WildcardSubscription && !this.#mayLoad(addresses)) return undefined;
     const addressBody = addresses?.takeChanged(this.#maxBytes) ?? addresses?.takeRemoved();
     if (addressBody !== undefined) return [ADDRESS_TYPE, addressBody];
     const gone = policies?.takeRemoved();
@@ -197,5 +220,9 @@ export class Subscriber {
     this.#lastNonce.set(type, nonce);
     if (!outlet.write(encodeResponse(type, version(), nonce, body))) this.#blocked = true;
     events.sent(type, body);
+    const subscription = this.#subscriptions.get(type);
+    if (this.#leaveGate !== undefined && subscription instanceof WildcardSubscription && !subscription.loading) {
+      outlet.whenEmpty(this.#leaveGate);
+    }
   }
 }

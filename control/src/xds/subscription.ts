@@ -38,12 +38,17 @@ export class WildcardSubscription implements Subscription {
     for (const name of retained.keys()) if (table.get(name) === undefined) this.#removed.add(name);
   }
 
+  /** The client has not been sent everything once yet. */
+  get loading(): boolean {
+    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined;
+  }
+
   get idle(): boolean {
     return !this.hasChanges && this.#removed.size === 0;
   }
 
   get hasChanges(): boolean {
-    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined || this.#changed.size > 0;
+    return this.loading || this.#changed.size > 0;
   }
 
   add({ changed, removed }: { readonly changed: Iterable<string>; readonly removed: Iterable<string> }): void {
