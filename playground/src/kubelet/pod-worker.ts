@@ -59,6 +59,8 @@ export class PodWorker {
   #failure: string | undefined;
   #sent: PodStatus | undefined;
   #sending = false;
+  /** Something has changed since the last status was made. */
+  #isStale = false;
 
   constructor(pod: Pod, host: PodHost) {
     this.#pod = pod;
@@ -283,25 +285,30 @@ export class PodWorker {
   }
 
   #changed(): void {
+    this.#isStale = true;
     if (this.#sending) return;
     this.#sending = true;
     // One patch for all changes of this turn.
     setImmediate(() => void this.#send());
   }
 
+  /** One patch at a time: of two on their way the older one could arrive last, and stay. */
   async #send(): Promise<void> {
-    this.#sending = false;
-    const status = this.#status();
-    if (sameJson(status, this.#sent)) return;
-    this.#sent = status;
-    try {
-      await this.#host.patchStatus(this.#pod, status);
-    } catch (error) {
-      this.#sent = undefined;
-      await sleep(STATUS_RETRY_MS, this.#stop.signal);
-      if (!this.#stop.signal.aborted) this.#changed();
-      else void error;
+    while (this.#isStale) {
+      this.#isStale = false;
+      const status = this.#status();
+      if (sameJson(status, this.#sent)) continue;
+      try {
+        await this.#host.patchStatus(this.#pod, status);
+        this.#sent = status;
+      } catch {
+        this.#sent = undefined;
+        await sleep(STATUS_RETRY_MS, this.#stop.signal);
+        if (this.#stop.signal.aborted) break;
+        this.#isStale = true;
+      }
     }
+    this.#sending = false;
   }
 
   #status(): PodStatus {
