@@ -67,8 +67,11 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
 
   const scheduler = new PushScheduler(config.push, (sinceChangeMs) => push(sinceChangeMs));
   let pushing = false;
-  const model: MeshModel = new MeshModel(config.mesh, () => {
-    if (pushing) scheduler.changed();
+  const model: MeshModel = new MeshModel(config.mesh, {
+    onDirty: () => {
+      if (pushing) scheduler.changed();
+    },
+    onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot derive an object"),
   });
   const metrics = new ControlMetrics(() => model);
   const metricsServer = await serveHttp(config.metrics, {

@@ -51,7 +51,7 @@ export class Accepted<F extends Meta> implements ReflectorHandler<IstioObject> {
   upsert(object: IstioObject): void {
     const key = keyOf(metaOf(object));
     const problems: Problem[] = [];
-    const facts = this.#read(object, problems);
+    const facts = this.#readSafely(object, problems);
     const good = this.#good.get(key);
     const keptLastGood = problems.length > 0 && good !== undefined && good.uid === object.metadata.uid;
     if (problems.length === 0) this.#good.set(key, { uid: object.metadata.uid, facts });
@@ -59,6 +59,16 @@ export class Accepted<F extends Meta> implements ReflectorHandler<IstioObject> {
     if (inForce === undefined) this.#collection.remove(key);
     else this.#collection.upsert(inForce);
     this.#onVerdict({ object, problems, keptLastGood, facts });
+  }
+
+  /** An object that nobody thought of must not stop those that come after it. */
+  #readSafely(object: IstioObject, problems: Problem[]): F | undefined {
+    try {
+      return this.#read(object, problems);
+    } catch (error) {
+      problems.push({ field: "spec", reason: `cannot be read: ${error instanceof Error ? error.message : error}` });
+      return undefined;
+    }
   }
 
   remove(object: IstioObject): void {

@@ -14,7 +14,7 @@ export interface EndpointSliceFacts extends Meta {
   /** Name of the Service, in the slice's namespace. */
   readonly service: string;
   /** Port of the endpoints by the name of the service's port. */
-  readonly ports: Readonly<Record<string, number>>;
+  readonly ports: ReadonlyMap<string, number>;
   /** Keys of pods that are endpoints; they count when the Service has no selector. */
   readonly pods: readonly string[];
   readonly endpoints: readonly EndpointFacts[];
@@ -26,9 +26,9 @@ export function endpointSliceFacts(slice: EndpointSlice, clusterId: string): End
   const service = labels[SERVICE_LABEL];
   if (!service || slice.addressType === "FQDN" || labels[MANAGED_BY_LABEL] === SELECTOR_CONTROLLER) return undefined;
   const meta = metaOf(slice);
-  const ports: Record<string, number> = {};
+  const ports = new Map<string, number>();
   for (const { name = "", port, protocol = "TCP" } of slice.ports ?? []) {
-    if (port !== undefined && protocol === "TCP") ports[name] = port;
+    if (port !== undefined && protocol === "TCP") ports.set(name, port);
   }
   const pods = new Set<string>();
   const endpoints = new Map<string, EndpointFacts>();

@@ -17,7 +17,7 @@ export interface EndpointFacts extends Meta {
   /** Empty: it has no identity. */
   readonly serviceAccount: string;
   /** Port of the workload by port name. */
-  readonly ports: Readonly<Record<string, number>>;
+  readonly ports: ReadonlyMap<string, number>;
   /** Share of connections; absent means 1. */
   readonly weight?: number;
   readonly locality?: LocalityFacts;
@@ -71,12 +71,12 @@ export function readEndpoint(
   };
 }
 
-function readPorts(fields: Fields): Record<string, number> {
-  const result: Record<string, number> = {};
+function readPorts(fields: Fields): Map<string, number> {
+  const result = new Map<string, number>();
   const ports = fields.object("ports");
   for (const name of ports?.names() ?? []) {
     const port = ports?.integer(name, 1, 65_535);
-    if (port !== undefined) result[name] = port;
+    if (port !== undefined) result.set(name, port);
   }
   return result;
 }

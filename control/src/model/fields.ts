@@ -32,13 +32,12 @@ export class Fields {
   }
 
   has(name: string): boolean {
-    this.#read.add(name);
-    return this.#value[name] !== undefined && this.#value[name] !== null;
+    return this.raw(name) !== undefined;
   }
 
   raw(name: string): unknown {
     this.#read.add(name);
-    return this.#value[name] ?? undefined;
+    return Object.hasOwn(this.#value, name) ? (this.#value[name] ?? undefined) : undefined;
   }
 
   string(name: string): string | undefined {
@@ -83,7 +82,8 @@ export class Fields {
 
   /** A map of strings; other values are noted and left out. */
   map(name: string): Record<string, string> {
-    const result: Record<string, string> = {};
+    // Without a prototype, so that no key of a user finds a member of Object.
+    const result: Record<string, string> = Object.create(null);
     const fields = this.object(name);
     for (const key of fields?.names() ?? []) {
       const value = fields?.string(key);

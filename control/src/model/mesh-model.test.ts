@@ -16,8 +16,8 @@ const SETTINGS: MeshSettings = {
   servicesSelectWorkloadEntries: true,
 };
 
-function newModel() {
-  const model = new MeshModel(SETTINGS);
+function newModel(onFailure = (...failure: unknown[]): unknown => expect.fail(String(failure))) {
+  const model = new MeshModel(SETTINGS, { onFailure });
   const ignore = () => {};
   const verdicts = {
     authorizationPolicy: ignore,
@@ -254,5 +254,56 @@ describe("MeshModel", () => {
     expect([...addresses.changed]).toEqual(["Kubernetes//Pod/a/p7"]);
     const resource = model.addresses.get("Kubernetes//Pod/a/p7");
     expect(fromBinary(AddressSchema, resource?.message ?? new Uint8Array()).type.case).toBe("workload");
+  });
+});
+
+describe("hostile objects", () => {
+  const KINDS = ["AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "WorkloadEntry"];
+  const keys = ["hosts", "ports", "endpoints", "address", "labels", "rules", "from", "to", "when", "source", "mtls"];
+  const more = [
+    "selector",
+    "matchLabels",
+    "workloadSelector",
+    "number",
+    "name",
+    "protocol",
+    "targetPort",
+    "resolution",
+  ];
+  const members = ["constructor", "__proto__", "toString", "hasOwnProperty"];
+  const leaf = fc.oneof(
+    fc.constantFrom("a", "web", "10.0.0.1", "h.example", "*", "STRICT", "DNS", ...members),
+    fc.integer({ min: -1, max: 70_000 }),
+    fc.constantFrom(null, true, 1.5, ""),
+  );
+  const { spec } = fc.letrec<{ spec: unknown }>((tie) => ({
+    spec: fc.oneof(
+      { maxDepth: 5 },
+      leaf,
+      fc.array(tie("spec"), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom(...keys, ...more, ...members), tie("spec"), { maxKeys: 5 }),
+    ),
+  }));
+
+  it("break neither the model nor what else is in it", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom(...KINDS), spec, spec), { minLength: 1, maxLength: 8 }),
+        (hostile) => {
+          const failures: unknown[] = [];
+          const { model, input } = newModel((...failure) => failures.push(failure));
+          const metadata = { namespace: "a", name: "p", labels: { app: "web" } };
+          input("Pod").handler.upsert({ metadata, status: { phase: "Running", podIP: "10.0.0.1" } } as KubeObject);
+          for (const [index, [kind, body, status]] of hostile.entries()) {
+            const object = { metadata: { namespace: "a", name: `x${index}` }, spec: body, status };
+            input(kind).handler.upsert(object as KubeObject);
+          }
+          model.flush();
+          expect(failures).toEqual([]);
+          expect(model.addresses.get("Kubernetes//Pod/a/p")).toBeDefined();
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 });

@@ -44,6 +44,13 @@ export interface ModelChange {
   readonly authorizations: TableChange;
 }
 
+export interface ModelEvents {
+  /** There is something to flush. */
+  readonly onDirty?: () => void;
+  /** A fault of ours: what is derived from this object is out of date. */
+  readonly onFailure?: (kind: string, key: string, error: unknown) => void;
+}
+
 const NETWORK_LABEL = "topology.istio.io/network";
 
 export class MeshModel {
@@ -70,13 +77,14 @@ export class MeshModel {
   readonly #workloadsOf = new OwnedNames();
   readonly #convertedOf = new OwnedNames();
   readonly #dirty: DirtySets;
+  readonly #events: ModelEvents;
   readonly #identityListeners = new Set<() => void>();
 
-  /** `onDirty` is called when there is something to flush. */
-  constructor(settings: MeshSettings, onDirty: () => void = () => {}) {
+  constructor(settings: MeshSettings, events: ModelEvents = {}) {
     this.settings = settings;
+    this.#events = events;
     this.#policies = new PolicyIndex(settings.rootNamespace);
-    this.#dirty = new DirtySets(onDirty);
+    this.#dirty = new DirtySets(() => events.onDirty?.());
   }
 
   /** The name of this cluster's address space. */
@@ -104,14 +112,14 @@ export class MeshModel {
   /** Derives what has changed since the last flush. */
   flush(): ModelChange {
     if (this.#dirty.everything) this.#includeEverything();
-    for (const key of this.#dirty.policies) this.#derivePolicy(key);
-    for (const namespace of this.#dirty.peerNamespaces) this.#deriveConverted(namespace);
+    this.#derive("AuthorizationPolicy", this.#dirty.policies, (key) => this.#derivePolicy(key));
+    this.#derive("PeerAuthentication", this.#dirty.peerNamespaces, (namespace) => this.#deriveConverted(namespace));
     this.#deriveStaticStrict();
-    for (const key of this.#dirty.services) this.#deriveService(key);
-    for (const key of this.#dirty.pods) this.#derivePod(key);
-    for (const key of this.#dirty.workloadEntries) this.#deriveWorkloadEntry(key);
-    for (const key of this.#dirty.serviceEntries) this.#deriveServiceEntry(key);
-    for (const key of this.#dirty.slices) this.#deriveSlice(key);
+    this.#derive("Service", this.#dirty.services, (key) => this.#deriveService(key));
+    this.#derive("Pod", this.#dirty.pods, (key) => this.#derivePod(key));
+    this.#derive("WorkloadEntry", this.#dirty.workloadEntries, (key) => this.#deriveWorkloadEntry(key));
+    this.#derive("ServiceEntry", this.#dirty.serviceEntries, (key) => this.#deriveServiceEntry(key));
+    this.#derive("EndpointSlice", this.#dirty.slices, (key) => this.#deriveSlice(key));
     this.#dirty.clear();
     return { addresses: this.addresses.takeChange(), authorizations: this.authorizations.takeChange() };
   }
@@ -254,6 +262,17 @@ export class MeshModel {
   }
 
   // ---- derivation -----------------------------------------------------------------------------------------------
+
+  /** One object that cannot be derived must not stop the mesh: what was derived of it before stays. */
+  #derive(kind: string, keys: Iterable<string>, derive: (key: string) => void): void {
+    for (const key of keys) {
+      try {
+        derive(key);
+      } catch (error) {
+        this.#events.onFailure?.(kind, key, error);
+      }
+    }
+  }
 
   #derivePolicy(key: string): void {
     const authorization = this.authorizationPolicies.get(key)?.authorization;

@@ -53,11 +53,11 @@ export const TRAFFIC_DISTRIBUTION_ANNOTATION = "networking.istio.io/traffic-dist
 const PREFER_ZONE = [LoadBalancing_Scope.NETWORK, LoadBalancing_Scope.REGION, LoadBalancing_Scope.ZONE];
 const PREFER_NODE = [...PREFER_ZONE, LoadBalancing_Scope.SUBZONE, LoadBalancing_Scope.NODE];
 
-const PREFERENCES: Readonly<Record<string, readonly LoadBalancing_Scope[]>> = {
-  PreferClose: PREFER_ZONE,
-  PreferSameZone: PREFER_ZONE,
-  PreferSameNode: PREFER_NODE,
-};
+const PREFERENCES: ReadonlyMap<string, readonly LoadBalancing_Scope[]> = new Map([
+  ["PreferClose", PREFER_ZONE],
+  ["PreferSameZone", PREFER_ZONE],
+  ["PreferSameNode", PREFER_NODE],
+]);
 
 /** Which of two definitions of one host in one namespace counts: Kubernetes' own, else the older. */
 export function byPrecedence(a: ServiceDefinition, b: ServiceDefinition): number {
@@ -113,7 +113,7 @@ function balancing(
 ): { mode: LoadBalancing_Mode; preference: readonly LoadBalancing_Scope[] } {
   if (definition.passthrough) return { mode: LoadBalancing_Mode.PASSTHROUGH, preference: [] };
   if (definition.nodeLocal) return { mode: LoadBalancing_Mode.STRICT, preference: [LoadBalancing_Scope.NODE] };
-  const preference = PREFERENCES[definition.trafficDistribution ?? namespaceWish ?? ""];
+  const preference = PREFERENCES.get(definition.trafficDistribution ?? namespaceWish ?? "");
   if (preference !== undefined) return { mode: LoadBalancing_Mode.FAILOVER, preference };
   return { mode: LoadBalancing_Mode.UNSPECIFIED_MODE, preference: [] };
 }

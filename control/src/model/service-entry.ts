@@ -88,6 +88,8 @@ export function serviceEntryFacts(
   return { ...meta, definitions, endpoints, hostsToAllocate: allocatable, allocated };
 }
 
+const NO_PORTS: ReadonlyMap<string, number> = new Map();
+
 /** The host itself is the endpoint: the client resolves its name. */
 function hostEndpoint(meta: Meta, workloadUid: string, hostname: string): EndpointFacts {
   return {
@@ -97,7 +99,7 @@ function hostEndpoint(meta: Meta, workloadUid: string, hostname: string): Endpoi
     ips: [],
     hostname,
     serviceAccount: "",
-    ports: {},
+    ports: NO_PORTS,
     healthy: true,
     hostNetwork: false,
     tunnel: "none",
@@ -114,9 +116,12 @@ function wantsAllocation(labels: Labels = NO_LABELS, resolution: Resolution): bo
 
 function allocatedAddresses(object: IstioObject): [string, string][] {
   const result: [string, string][] = [];
-  for (const { value = "", host = "" } of object.status?.addresses ?? []) {
-    const ip = parseIp(value);
-    if (ip !== undefined) result.push([ip, host]);
+  // The schema of a status is open: anybody may have written anything.
+  const fields = new Fields(object.status, "status", []);
+  for (const address of fields.objects("addresses")) {
+    const ip = parseIp(address.string("value") ?? "");
+    const host = address.string("host");
+    if (ip !== undefined && host !== undefined) result.push([ip, host]);
   }
   return result;
 }

@@ -102,14 +102,14 @@ export function podPorts(pod: PodFacts, definition: ServiceDefinition): PortList
  */
 export function endpointPorts(endpoint: EndpointFacts, definition: ServiceDefinition): PortList {
   return portList(definition.ports, ({ name, target }) => {
-    if (definition.source === "ServiceEntry") return endpoint.ports[name] ?? numberOf(target);
-    return typeof target === "number" ? target : endpoint.ports[target];
+    if (definition.source === "ServiceEntry") return endpoint.ports.get(name) ?? numberOf(target);
+    return typeof target === "number" ? target : endpoint.ports.get(target);
   });
 }
 
 /** A slice gives the target port by the name of the service's port. */
-export function slicePorts(ports: Readonly<Record<string, number>>, definition: ServiceDefinition): PortList {
-  return portList(definition.ports, ({ name }) => ports[name]);
+export function slicePorts(ports: ReadonlyMap<string, number>, definition: ServiceDefinition): PortList {
+  return portList(definition.ports, ({ name }) => ports.get(name));
 }
 
 function portList(ports: readonly DefinitionPort[], targetOf: (port: DefinitionPort) => number | undefined): PortList {

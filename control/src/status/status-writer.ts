@@ -88,7 +88,7 @@ export class StatusWriter {
 
 /** False when the object says so already, or there is nothing to say. */
 function isDue({ object, condition, always }: Finding): boolean {
-  const present = object.status?.conditions?.find(({ type }) => type === condition.type);
+  const present = conditionsOf(object).find(({ type }) => type === condition.type);
   if (present === undefined) return always || condition.status !== "True";
   return (
     present.status !== condition.status ||
@@ -97,9 +97,16 @@ function isDue({ object, condition, always }: Finding): boolean {
   );
 }
 
+/** The schema of a status is open: anybody may have written anything. */
+function conditionsOf(object: IstioObject): Condition[] {
+  const conditions: unknown = object.status?.conditions;
+  if (!Array.isArray(conditions)) return [];
+  return conditions.filter((each: unknown): each is Condition => typeof each === "object" && each !== null);
+}
+
 /** The conditions of others stay. */
 function withCondition({ object, condition }: Finding): Condition[] {
-  const others = object.status?.conditions?.filter(({ type }) => type !== condition.type) ?? [];
+  const others = conditionsOf(object).filter(({ type }) => type !== condition.type);
   const { generation } = object.metadata;
   return [
     ...others,

@@ -57,6 +57,8 @@ const PAGE_SIZE = 500;
 const LIST_ATTEMPTS = 3;
 /** Notices a dead API server between the events of a quiet watch. */
 const TCP_KEEPALIVE_MS = 15_000;
+/** Watches hold one each; requests beyond wait in line, so that a flood of them does not become one of sockets. */
+const MAX_SOCKETS = 100;
 /** How much longer than the server's own end a watch may be silent before the connection counts as dead. */
 const WATCH_GRACE_MS = 30_000;
 
@@ -77,7 +79,7 @@ export class KubeClient {
     this.#access = access;
     this.#url = new URL(access.server);
     this.#basePath = this.#url.pathname.replace(/\/+$/, "");
-    const keepAlive = { keepAlive: true, keepAliveMsecs: TCP_KEEPALIVE_MS, maxFreeSockets: 4 };
+    const keepAlive = { keepAlive: true, keepAliveMsecs: TCP_KEEPALIVE_MS, maxFreeSockets: 4, maxSockets: MAX_SOCKETS };
     this.#agent =
       this.#url.protocol === "http:"
         ? new http.Agent(keepAlive)
