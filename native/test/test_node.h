@@ -41,10 +41,10 @@ class EventLog final : public EventSink {
 
  private:
   std::mutex mutex_;
-  std::vector<ConnectionRecord> closed_;       // guarded by mutex_
-  std::vector<RouteMiss> route_misses_;        // guarded by mutex_
-  std::vector<std::string> identity_misses_;   // guarded by mutex_
-  std::vector<DryRun> dry_runs_;               // guarded by mutex_
+  std::vector<ConnectionRecord> closed_;      // guarded by mutex_
+  std::vector<RouteMiss> route_misses_;       // guarded by mutex_
+  std::vector<std::string> identity_misses_;  // guarded by mutex_
+  std::vector<DryRun> dry_runs_;              // guarded by mutex_
 };
 
 inline EngineLimits TestLimits() {

@@ -54,6 +54,7 @@ class Buffer {
   uint8_t* Reserve(size_t n);
   void Commit(size_t n) { end_ += n; }
   void Append(std::span<const uint8_t> bytes) {
+    if (bytes.empty()) return;
     std::memcpy(Reserve(bytes.size()), bytes.data(), bytes.size());
     Commit(bytes.size());
   }

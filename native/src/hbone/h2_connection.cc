@@ -87,11 +87,12 @@ void H2Connection::Read() {
   const Status status = tls_->Feed({wire, static_cast<size_t>(n)}, out_, *this);
   owner_.OnBatchEnd();
   if (state_ == State::kDown) return;
-  if (!status) return Fail(up() ? WEFT_R_PROTOCOL_ERROR : WEFT_R_TLS_FAILURE, status.error().what);
+  if (!status) return Fail(WEFT_R_TLS_FAILURE, status.error().what);
   if (!was_established && tls_->established() && state_ == State::kHandshaking) AfterHandshake();
   if (state_ == State::kDown) return;
   if (session_.failed()) return Fail(session_.failure(), session_.failure_detail());
-  if (tls_->peer_closed()) return Fail(session_.open_streams() == 0 ? WEFT_R_NONE : WEFT_R_PEER_RESET, "peer closed TLS");
+  if (tls_->peer_closed())
+    return Fail(session_.open_streams() == 0 ? WEFT_R_NONE : WEFT_R_PEER_RESET, "peer closed TLS");
   context_.loop.AtEndOfTurn(flush_task_);
   // Edge-triggered: a short read has emptied the socket, unless the end of the stream is behind it.
   if (static_cast<size_t>(n) == LoopContext::kWireBytes || peer_finished_) context_.loop.NextTurn(read_task_);

@@ -161,7 +161,7 @@ class H2Session {
   HpackDecoder decoder_;
   std::unordered_map<uint32_t, std::unique_ptr<H2Stream>> streams_;
   H2Stream* last_found_ = nullptr;
-  uint32_t next_stream_ = 1;   // client
+  uint32_t next_stream_ = 1;       // client
   uint32_t last_peer_stream_ = 0;  // server
   IntrusiveList<H2Stream> blocked_;
 

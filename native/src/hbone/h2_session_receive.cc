@@ -152,7 +152,8 @@ bool H2Session::BeginData() {
   }
   padding_left_ = 0;
   pad_length_due_ = (frame_.flags & kPadded) != 0;
-  if (pad_length_due_ && frame_.length == 0) return Fail(kFrameSizeError, WEFT_R_PROTOCOL_ERROR, "DATA without padding length");
+  if (pad_length_due_ && frame_.length == 0)
+    return Fail(kFrameSizeError, WEFT_R_PROTOCOL_ERROR, "DATA without padding length");
   if (frame_.length == 0 && (frame_.flags & kEndStream) == 0 && !SpendControl()) return false;
 
   // A stream that was reset a moment ago may still get data that was on its way; it is dropped.

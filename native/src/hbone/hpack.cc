@@ -16,7 +16,8 @@ std::string_view View(const uint8_t* data, size_t n) { return {reinterpret_cast<
 
 bool ValidName(std::string_view name) {
   if (name.empty()) return false;
-  return std::all_of(name.begin(), name.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f && (c < 'A' || c > 'Z'); });
+  return std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return c > 0x20 && c < 0x7f && (c < 'A' || c > 'Z'); });
 }
 
 bool ValidValue(std::string_view value) {
@@ -85,7 +86,8 @@ HpackDecoder::Outcome HpackDecoder::Decode(std::span<const uint8_t> fragment, bo
       nghttp2_hd_inflate_end_headers(inflater_.get());
       return Outcome::kOk;
     }
-    if (fragment.empty() && (flags & NGHTTP2_HD_INFLATE_EMIT) == 0) return last ? Outcome::kMalformedCompression : Outcome::kOk;
+    if (fragment.empty() && (flags & NGHTTP2_HD_INFLATE_EMIT) == 0)
+      return last ? Outcome::kMalformedCompression : Outcome::kOk;
   }
 }
 

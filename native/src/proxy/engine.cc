@@ -178,6 +178,12 @@ EngineStats Engine::Stats() {
 void Engine::Drain(uint64_t deadline_ms, std::function<void()> done) {
   if (closed_ || drain_.joinable()) return done();
   OnEachLoop([](Worker& worker) { worker.Drain(); });
+  // No loop watches them any more; closed, so that peers are refused at once and not left in a backlog.
+  for (auto& [_, pod] : pods_) {
+    pod->outbound.Reset();
+    pod->inbound_plaintext.Reset();
+    pod->inbound_hbone.Reset();
+  }
   drain_ = std::thread([this, deadline_ms, done = std::move(done)] { RunDrain(deadline_ms, done); });
 }
 

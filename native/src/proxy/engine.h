@@ -50,7 +50,8 @@ class Engine {
   std::array<uint16_t, 3> Ports(PodId id) const;
 
  private:
-  Engine(const EngineLimits& limits, std::shared_ptr<Capture> capture) : limits_(limits), capture_(std::move(capture)) {}
+  Engine(const EngineLimits& limits, std::shared_ptr<Capture> capture)
+      : limits_(limits), capture_(std::move(capture)) {}
   // Runs on every loop and waits for all.
   void OnEachLoop(const std::function<void(Worker&)>& work);
   void RunDrain(uint64_t deadline_ms, const std::function<void()>& done);

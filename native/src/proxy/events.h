@@ -31,7 +31,7 @@ struct ConnectionRecord {
   std::string baggage;
   std::string forwarded;
   std::array<uint8_t, 16> trace_id{};
-  double opened_at_ms = 0;   // Unix time
+  double opened_at_ms = 0;  // Unix time
   uint64_t opened_mono_us = 0;
   double duration_ms = 0;
   uint64_t request_bytes = 0;

@@ -123,8 +123,9 @@ void HbonePool::DialMissing(Group& group) {
     if (!tls) return FailWaiters(group, WEFT_R_TLS_FAILURE, tls.error().what);
     auto tunnel = std::make_unique<Tunnel>(*this, group);
     tunnel->CheckedOut();
-    tunnel->connection = std::make_unique<H2Connection>(worker_.context(), *tunnel, std::move(*fd), std::move(*tls),
-                                                        worker_.MakeH2Config(false), worker_.limits().tunnel, *connected);
+    tunnel->connection =
+        std::make_unique<H2Connection>(worker_.context(), *tunnel, std::move(*fd), std::move(*tls),
+                                       worker_.MakeH2Config(false), worker_.limits().tunnel, *connected);
     if (Status status = tunnel->connection->Begin(); !status) {
       return FailWaiters(group, WEFT_R_INTERNAL, status.error().what);
     }
@@ -158,8 +159,8 @@ void HbonePool::FailWaiters(Group& group, weft_reason reason, const std::string&
 
 void HbonePool::OnTunnelDown(Tunnel& tunnel) {
   Group& group = tunnel.group;
-  const auto found = std::find_if(group.tunnels.begin(), group.tunnels.end(),
-                                  [&](const auto& each) { return each.get() == &tunnel; });
+  const auto found =
+      std::find_if(group.tunnels.begin(), group.tunnels.end(), [&](const auto& each) { return each.get() == &tunnel; });
   if (found == group.tunnels.end()) return;
   std::unique_ptr<Tunnel> owned = std::move(*found);
   group.tunnels.erase(found);
@@ -177,9 +178,15 @@ void HbonePool::OnTunnelDown(Tunnel& tunnel) {
   }
 }
 
-void HbonePool::OnIdentityChanged() {
+void HbonePool::OnIdentityChanged(const IdentityContext& context) {
   for (auto& [_, group] : groups_) {
-    for (auto& tunnel : group->tunnels) tunnel->Retire();
+    std::vector<H2Connection*> untrusted;
+    for (auto& tunnel : group->tunnels) {
+      if (tunnel->up && !tunnel->connection->tls().PeerTrustedBy(context))
+        untrusted.push_back(tunnel->connection.get());
+      tunnel->Retire();
+    }
+    for (H2Connection* connection : untrusted) connection->Abort(WEFT_R_CERT_REVOKED, "peer's authority was removed");
     if (group->n_waiting > 0) DialMissing(*group);
   }
 }

@@ -40,8 +40,9 @@ class HbonePool {
 
   // Gives `waiter` a tunnel to `endpoint`. Destroying the waiter cancels.
   void Acquire(const RouteEndpoint& endpoint, Waiter& waiter);
-  // The pod's certificate is there or has changed: dial what waits, and let old tunnels end with their streams.
-  void OnIdentityChanged();
+  // The pod's certificate is there or has changed: dial what waits, end tunnels to peers that its roots do not cover
+  // any more, and let the others end with their streams.
+  void OnIdentityChanged(const IdentityContext& context);
   // No more new streams; tunnels close when idle.
   void Drain();
   // Ends everything now.

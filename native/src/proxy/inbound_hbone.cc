@@ -19,9 +19,14 @@ void AcceptTunnel(Worker& worker, PodState& pod, UniqueFd fd, const SocketAddres
   };
   const std::optional<SocketAddress> local = LocalAddress(fd.get());
   if (!local) return refuse(WEFT_R_PEER_RESET);
-  if (pod.shared->tunnels.load(std::memory_order_relaxed) >= worker.limits().max_tunnels_per_pod ||
-      pod.shared->handshakes.load(std::memory_order_relaxed) >= worker.limits().max_handshakes_per_pod) {
+  if (pod.shared->tunnels.load(std::memory_order_relaxed) >= worker.limits().max_tunnels_per_pod) {
     return refuse(WEFT_R_LIMIT_EXCEEDED);
+  }
+  if (pod.shared->handshakes.load(std::memory_order_relaxed) >= worker.limits().max_handshakes_per_pod) {
+    // The oldest gives way: peers that never finish must not keep out those that would.
+    InboundTunnel* oldest = pod.handshaking.PopFront();
+    if (oldest == nullptr) return refuse(WEFT_R_LIMIT_EXCEEDED);
+    oldest->Abort(WEFT_R_LIMIT_EXCEEDED, "handshake gave way to newer ones");
   }
   auto* tunnel = new InboundTunnel(worker, pod, std::move(fd), peer, *local);  // owned by itself, see Leave
   tunnel->Begin();
@@ -37,8 +42,10 @@ InboundTunnel::InboundTunnel(Worker& worker, PodState& pod, UniqueFd fd, const S
       peer_(peer),
       local_(local),
       link_(this),
+      handshake_link_(this),
       timer_([this] { OnTimer(); }) {
   pod_.tunnels.PushBack(link_);
+  pod_.handshaking.PushBack(handshake_link_);
   ++pod_.tunnel_count;
   pod_.shared->tunnels.fetch_add(1, std::memory_order_relaxed);
   pod_.shared->handshakes.fetch_add(1, std::memory_order_relaxed);
@@ -54,6 +61,9 @@ void InboundTunnel::Begin() {
 }
 
 void InboundTunnel::OnIdentityChanged(const std::shared_ptr<const IdentityContext>& context) {
+  if (connection_ && connection_->up() && !connection_->tls().PeerTrustedBy(*context)) {
+    return Abort(WEFT_R_CERT_REVOKED, "peer's authority was removed");
+  }
   if (connection_) return Drain();
   timer_.Disarm();
   Result<std::unique_ptr<TlsConn>> tls = TlsConn::Server(context);
@@ -66,6 +76,7 @@ void InboundTunnel::OnIdentityChanged(const std::shared_ptr<const IdentityContex
 
 void InboundTunnel::OnUp(H2Connection&) {
   handshaking_ = false;
+  handshake_link_.Unlink();
   pod_.shared->handshakes.fetch_sub(1, std::memory_order_relaxed);
   worker_.context().loop.Arm(timer_, worker_.limits().first_stream_ms);
 }
@@ -103,6 +114,7 @@ void InboundTunnel::Leave(weft_reason reason, const std::string& detail) {
   if (std::exchange(left_, true)) return;
   timer_.Disarm();
   link_.Unlink();
+  handshake_link_.Unlink();
   --pod_.tunnel_count;
   pod_.shared->tunnels.fetch_sub(1, std::memory_order_relaxed);
   worker_.load(ListenerKind::kInboundHbone).fetch_sub(1, std::memory_order_relaxed);
@@ -142,6 +154,7 @@ void InboundStream::Begin(const HeaderBlock& headers) {
   record_.forwarded = headers.forwarded;
   if (const auto trace_id = TraceIdOf(headers.traceparent)) record_.trace_id = *trace_id;
 
+  if (headers.malformed) return Refuse("400", WEFT_R_PROTOCOL_ERROR, "malformed request");
   if (headers.method != "CONNECT") return Refuse("400", WEFT_R_NOT_CONNECT, "method is not CONNECT");
   if (headers.has_path_or_scheme || headers.has_protocol) {
     return Refuse("400", WEFT_R_NOT_CONNECT, "CONNECT with :path, :scheme or :protocol");

@@ -49,6 +49,7 @@ class InboundTunnel final : public H2Connection::Owner {
   SocketAddress local_;
   std::unique_ptr<H2Connection> connection_;
   ListLink<InboundTunnel> link_;
+  ListLink<InboundTunnel> handshake_link_;
   Timer timer_;
   bool handshaking_ = true;
   bool had_stream_ = false;

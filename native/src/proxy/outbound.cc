@@ -159,7 +159,7 @@ void OutboundTunnelled::OnTunnel(H2Connection& tunnel) {
   const std::string traceparent = "00-" + Hex(record_.trace_id.data(), record_.trace_id.size()) + "-" +
                                   Hex(reinterpret_cast<const uint8_t*>(&span), sizeof span) + "-00";
   const HeaderField fields[] = {
-      {":method", "CONNECT"},       {":authority", endpoint_->authority},         {"baggage", pod_.baggage},
+      {":method", "CONNECT"},          {":authority", endpoint_->authority}, {"baggage", pod_.baggage},
       {"forwarded", forwarded, false}, {"traceparent", traceparent, false},
   };
   record_.peer_identity = tunnel.tls().peer().ToUri();

@@ -53,12 +53,13 @@ void PlainConnection::Begin(UniqueFd fd, const SocketAddress& upstream, PlainDia
     }
   }
   record_.upstream = upstream;
-  Result<UniqueFd> dialled = inbound ? worker_.DialApplication(pod_, upstream, record_.source)
-                                     : worker_.OpenSocket(pod_, upstream);
+  Result<UniqueFd> dialled =
+      inbound ? worker_.DialApplication(pod_, upstream, record_.source) : worker_.OpenSocket(pod_, upstream);
   if (dialled && !inbound) {
     if (Result<bool> started = StartConnect(dialled->get(), upstream); !started) dialled = started.error();
   }
-  if (!dialled) return refuse(WEFT_R_UPSTREAM_REFUSED, dialled.error().what + ": " + std::strerror(dialled.error().code));
+  if (!dialled)
+    return refuse(WEFT_R_UPSTREAM_REFUSED, dialled.error().what + ": " + std::strerror(dialled.error().code));
   context_.loop.Arm(dial_timer_, worker_.limits().dial_ms);
   if (Status status = Attach(std::move(fd), std::move(*dialled), true); !status) {
     Terminate(WEFT_R_INTERNAL, status.error().what);

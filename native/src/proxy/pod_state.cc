@@ -20,7 +20,7 @@ bool PodState::IsOwnAddress(const IpAddress& ip) const {
 }
 
 void PodState::OnIdentityChanged(const std::shared_ptr<const IdentityContext>& context) {
-  pool.OnIdentityChanged();
+  pool.OnIdentityChanged(*context);
   tunnels.ForEach([&](InboundTunnel& tunnel) { tunnel.OnIdentityChanged(context); });
 }
 

@@ -72,6 +72,8 @@ struct PodState {
   HbonePool pool;
   IntrusiveList<Connection> connections;
   IntrusiveList<InboundTunnel> tunnels;
+  // Those of them whose TLS is not done, oldest first.
+  IntrusiveList<InboundTunnel> handshaking;
 
   size_t tunnel_count = 0;
 

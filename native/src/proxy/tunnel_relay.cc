@@ -152,10 +152,17 @@ void TunnelRelay::OnStreamData(std::span<const uint8_t> bytes) {
   if (ended_) return;
   to_app_bytes_ += bytes.size();
   if (!relaying_ || !to_app_.empty()) {
-    to_app_.Append(bytes);
+    Keep(bytes);
   } else {
     batch_.Add(*this, bytes);
   }
+}
+
+void TunnelRelay::Keep(std::span<const uint8_t> bytes) {
+  if (ended_) return;
+  if (context_.buffers.in_use() > kLoopPendingBytes)
+    return End(WEFT_R_LIMIT_EXCEEDED, "too much waits for applications");
+  to_app_.Append(bytes);
 }
 
 void TunnelRelay::WritePieces(iovec* pieces, size_t n) {
@@ -164,8 +171,13 @@ void TunnelRelay::WritePieces(iovec* pieces, size_t n) {
   for (size_t i = 0; i < n; ++i) total += pieces[i].iov_len;
   ssize_t sent = 0;
   if (app_writable_ && to_app_.empty()) {
-    const msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = pieces, .msg_iovlen = n,
-                         .msg_control = nullptr, .msg_controllen = 0, .msg_flags = 0};
+    const msghdr message{.msg_name = nullptr,
+                         .msg_namelen = 0,
+                         .msg_iov = pieces,
+                         .msg_iovlen = n,
+                         .msg_control = nullptr,
+                         .msg_controllen = 0,
+                         .msg_flags = 0};
     sent = n == 1 ? send(app_.get(), pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
                   : sendmsg(app_.get(), &message, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return End(WEFT_R_PEER_RESET, std::strerror(errno));
@@ -177,7 +189,7 @@ void TunnelRelay::WritePieces(iovec* pieces, size_t n) {
     for (size_t i = 0; i < n; ++i) {
       const size_t from = std::min(skip, pieces[i].iov_len);
       skip -= from;
-      to_app_.Append({static_cast<uint8_t*>(pieces[i].iov_base) + from, pieces[i].iov_len - from});
+      Keep({static_cast<uint8_t*>(pieces[i].iov_base) + from, pieces[i].iov_len - from});
     }
   }
   Credit(static_cast<size_t>(sent));

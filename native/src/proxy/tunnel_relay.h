@@ -40,6 +40,9 @@ class TunnelRelay : public StreamHandler, private IoHandler {
   // others get their turn.
   static constexpr size_t kReadBytes = 64 * 1024;
   static_assert(kReadBytes <= LoopContext::kAppBytes);
+  // What all stalled streams of a loop may hold together, whatever the tunnels' windows add up to: the last line of
+  // defence of the node. The stream that would go beyond is reset.
+  static constexpr size_t kLoopPendingBytes = 512 * 1024 * 1024;
 
  protected:
   TunnelRelay(LoopContext& context, WriteBatch& batch);
@@ -76,6 +79,7 @@ class TunnelRelay : public StreamHandler, private IoHandler {
   void OnIo(uint32_t events) override;
   void ReadApp();
   void WritePieces(iovec* pieces, size_t n);
+  void Keep(std::span<const uint8_t> bytes);
   void WritePending();
   void Credit(size_t n);
   void EndIfDone();

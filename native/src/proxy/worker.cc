@@ -138,7 +138,8 @@ void Worker::Place(ListenerKind kind, PodState& pod, UniqueFd fd, const SocketAd
     return;
   }
   best->load(kind).fetch_add(1, std::memory_order_relaxed);
-  best->Post([best, kind, id = pod.config().id, raw = fd.Release(), peer] { best->Take(kind, id, UniqueFd(raw), peer); });
+  best->Post(
+      [best, kind, id = pod.config().id, raw = fd.Release(), peer] { best->Take(kind, id, UniqueFd(raw), peer); });
 }
 
 void Worker::Take(ListenerKind kind, PodId id, UniqueFd fd, const SocketAddress& peer) {

@@ -54,8 +54,8 @@ Result<SslCtxPtr> MakeContext(const SSL_METHOD* method, const Material& material
   if (!ctx) return Error{ENOMEM, "SSL_CTX_new: " + TakeOpenSslErrors()};
   bool ok = SSL_CTX_set_min_proto_version(ctx.get(), TLS1_3_VERSION) == 1 &&
             SSL_CTX_set_ciphersuites(ctx.get(), kCipherSuites) == 1;
-  ok = ok && (SSL_CTX_set1_groups_list(ctx.get(), kGroups) == 1 ||
-              SSL_CTX_set1_groups_list(ctx.get(), kGroupsClassic) == 1);
+  ok = ok &&
+       (SSL_CTX_set1_groups_list(ctx.get(), kGroups) == 1 || SSL_CTX_set1_groups_list(ctx.get(), kGroupsClassic) == 1);
   ok = ok && SSL_CTX_use_certificate(ctx.get(), material.chain[0].get()) == 1;
   for (size_t i = 1; ok && i < material.chain.size(); ++i) {
     ok = SSL_CTX_add1_chain_cert(ctx.get(), material.chain[i].get()) == 1;
@@ -73,6 +73,7 @@ Result<SslCtxPtr> MakeContext(const SSL_METHOD* method, const Material& material
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(ctx.get(), TlsConn::VerifyPeer, nullptr);
+  SSL_CTX_set_keylog_callback(ctx.get(), TlsConn::OnKeyLog);
   SSL_CTX_set_alpn_protos(ctx.get(), kAlpnH2, sizeof kAlpnH2);
   SSL_CTX_set_alpn_select_cb(ctx.get(), SelectAlpn, nullptr);
   return ctx;

@@ -4,15 +4,42 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "tls/svid.h"
 
 namespace weft {
 namespace {
 
-constexpr size_t kRecordPlainBytes = 16384;
+enum AlertDescription : uint8_t {
+  kCloseNotify = 0,
+  kUnexpectedMessage = 10,
+  kBadRecordMac = 20,
+  kRecordOverflow = 22,
+  kInternalAlert = 80,
+};
+enum HandshakeType : uint8_t { kNewSessionTicket = 4, kKeyUpdate = 24 };
+
+// AES-GCM keys are good for 2^24.5 records (RFC 8446 section 5.5).
+constexpr uint64_t kRecordsPerKey = 1 << 24;
+// A KeyUpdate costs us some hashes; more than these and one per received MiB is an attack.
+constexpr uint64_t kKeyUpdatesFree = 16;
+// Session tickets are a few hundred bytes; nothing else may come.
+constexpr size_t kMaxHandshakeMessage = 64 * 1024;
+
+size_t RecordBytes(std::span<const uint8_t> header) {
+  return kRecordHeaderBytes + static_cast<size_t>(header[3] << 8 | header[4]);
+}
+
+std::vector<uint8_t> FromHex(std::string_view hex) {
+  std::vector<uint8_t> bytes(hex.size() / 2);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+    bytes[i] = static_cast<uint8_t>(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+  }
+  return bytes;
+}
 
 }  // namespace
 
@@ -82,8 +109,7 @@ int TlsConn::VerifyPeer(X509_STORE_CTX* store, void*) {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* self = static_cast<TlsConn*>(SSL_get_app_data(ssl));
   if (X509_verify_cert(store) != 1) {
-    self->refusal_ =
-        std::string("peer certificate: ") + X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
+    self->refusal_ = std::string("peer certificate: ") + X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
     return 0;
   }
   X509* leaf = X509_STORE_CTX_get0_cert(store);
@@ -153,57 +179,153 @@ Status TlsConn::Start(Buffer& out) {
   return Handshake();
 }
 
-Status TlsConn::Feed(std::span<uint8_t> wire, Buffer& out, PlainSink& sink) {
-  wire_ = wire;
-  out_ = &out;
-  if (!established_) {
-    if (Status status = Handshake(); !status || !established_) return status;
-  }
-  // The plaintext of one call lies side by side: streams hold on to their parts until the batch ends. A record's
-  // plaintext is smaller than the record, and at most one record came in part by an earlier call.
-  static thread_local std::vector<uint8_t> plain;
-  if (plain.size() < wire.size() + 2 * kRecordPlainBytes) plain.resize(wire.size() + 2 * kRecordPlainBytes);
-  uint8_t* at = plain.data();
-  while (!peer_closed_) {
-    size_t n = 0;
-    ERR_clear_error();
-    const size_t room = std::min(kRecordPlainBytes, static_cast<size_t>(plain.data() + plain.size() - at));
-    const int result = SSL_read_ex(ssl_.get(), at, room, &n);
-    if (result == 1) {
-      sink.OnPlain({at, n});
-      at += n;
-      out_ = &out;
-      continue;
-    }
-    switch (SSL_get_error(ssl_.get(), result)) {
-      case SSL_ERROR_WANT_READ:
-        return Ok{};
-      case SSL_ERROR_ZERO_RETURN:
-        peer_closed_ = true;
-        return Ok{};
-      default:
-        return Fail("TLS");
-    }
-  }
+void TlsConn::OnKeyLog(const SSL* ssl, const char* line) {
+  auto* self = static_cast<TlsConn*>(SSL_get_app_data(ssl));
+  const std::string_view text(line);
+  const size_t at = text.rfind(' ');
+  if (at == std::string_view::npos) return;
+  if (text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) self->client_secret_ = FromHex(text.substr(at + 1));
+  if (text.starts_with("SERVER_TRAFFIC_SECRET_0 ")) self->server_secret_ = FromHex(text.substr(at + 1));
+}
+
+Status TlsConn::TakeOver() {
+  const auto suite = static_cast<uint16_t>(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl_.get())));
+  read_key_ = RecordKey::Create(suite, std::move(is_client_ ? server_secret_ : client_secret_));
+  write_key_ = RecordKey::Create(suite, std::move(is_client_ ? client_secret_ : server_secret_));
+  if (!read_key_ || !write_key_) return Error{EPROTO, "TLS: no keys for the negotiated suite"};
+  ssl_.reset();
+  expected_ = {};
   return Ok{};
 }
 
+// ---- records ------------------------------------------------------------------------------------------------------
+
+Status TlsConn::Feed(std::span<uint8_t> wire, Buffer& out, PlainSink& sink) {
+  received_ += wire.size();
+  if (!established_) {
+    wire_ = wire;
+    out_ = &out;
+    if (Status status = Handshake(); !status || !established_) return status;
+    // OpenSSL reads record by record, so what it left begins with a record of ours.
+    wire = std::exchange(wire_, {});
+    if (Status status = TakeOver(); !status) return status;
+  }
+  completed_ = {};
+  if (Status status = FeedPartial(wire, out, sink); !status) return status;
+  if (Status status = FeedRecords(wire, out, sink); !status) return status;
+  if (!wire.empty()) partial_.assign(wire.begin(), wire.end());
+  return Ok{};
+}
+
+Status TlsConn::FeedPartial(std::span<uint8_t>& wire, Buffer& out, PlainSink& sink) {
+  const auto take_up_to = [&](size_t size) {
+    const size_t n = std::min(size - partial_.size(), wire.size());
+    partial_.insert(partial_.end(), wire.begin(), wire.begin() + static_cast<ptrdiff_t>(n));
+    wire = wire.subspan(n);
+    return partial_.size() == size;
+  };
+  if (partial_.empty()) return Ok{};
+  if (partial_.size() < kRecordHeaderBytes && !take_up_to(kRecordHeaderBytes)) return Ok{};
+  const size_t whole = RecordBytes(partial_);
+  if (whole > kRecordHeaderBytes + kMaxRecordBytes) return Alert(kRecordOverflow, "record too large", out);
+  if (!take_up_to(whole)) return Ok{};
+  completed_ = std::exchange(partial_, {});
+  return FeedRecord(completed_, out, sink);
+}
+
+Status TlsConn::FeedRecords(std::span<uint8_t>& wire, Buffer& out, PlainSink& sink) {
+  while (partial_.empty() && wire.size() >= kRecordHeaderBytes && !peer_closed_) {
+    const size_t whole = RecordBytes(wire);
+    if (whole > kRecordHeaderBytes + kMaxRecordBytes) return Alert(kRecordOverflow, "record too large", out);
+    if (wire.size() < whole) break;
+    const std::span<uint8_t> record = wire.first(whole);
+    wire = wire.subspan(whole);
+    if (Status status = FeedRecord(record, out, sink); !status) return status;
+  }
+  if (peer_closed_) wire = {};
+  return Ok{};
+}
+
+Status TlsConn::FeedRecord(std::span<uint8_t> record, Buffer& out, PlainSink& sink) {
+  if (record[0] != static_cast<uint8_t>(ContentType::kApplicationData)) {
+    return Alert(kUnexpectedMessage, "unprotected record", out);
+  }
+  ContentType type{};
+  std::span<uint8_t> plain;
+  if (!read_key_->Open(record, &type, &plain)) {
+    ERR_clear_error();
+    return Alert(kBadRecordMac, "record does not verify", out);
+  }
+  switch (type) {
+    case ContentType::kApplicationData:
+      if (!plain.empty()) sink.OnPlain(plain);
+      return Ok{};
+    case ContentType::kHandshake:
+      return OnHandshakeMessage(plain, out);
+    case ContentType::kAlert:
+      if (plain.size() != 2) return Alert(kUnexpectedMessage, "malformed alert", out);
+      if (plain[1] != kCloseNotify) {
+        return Error{EPROTO, std::string("TLS alert of the peer: ") + SSL_alert_desc_string_long(plain[1])};
+      }
+      peer_closed_ = true;
+      return Ok{};
+    default:
+      return Alert(kUnexpectedMessage, "unexpected record", out);
+  }
+}
+
+Status TlsConn::OnHandshakeMessage(std::span<const uint8_t> bytes, Buffer& out) {
+  handshake_.insert(handshake_.end(), bytes.begin(), bytes.end());
+  while (handshake_.size() >= 4) {
+    const size_t length = static_cast<size_t>(handshake_[1] << 16 | handshake_[2] << 8 | handshake_[3]);
+    if (length > kMaxHandshakeMessage) return Alert(kUnexpectedMessage, "oversized handshake message", out);
+    if (handshake_.size() < 4 + length) return Ok{};
+    const uint8_t type = handshake_[0];
+    const uint8_t request = length > 0 ? handshake_[4] : 0;
+    handshake_.erase(handshake_.begin(), handshake_.begin() + static_cast<ptrdiff_t>(4 + length));
+    if (type == kNewSessionTicket && is_client_) continue;  // we never resume
+    if (type != kKeyUpdate || length != 1 || !handshake_.empty()) {
+      return Alert(kUnexpectedMessage, "unexpected handshake message", out);
+    }
+    if (++key_updates_ > kKeyUpdatesFree + (received_ >> 20)) {
+      return Alert(kUnexpectedMessage, "too many key updates", out);
+    }
+    if (!read_key_->Update()) return Alert(kInternalAlert, "key update", out);
+    if (request == 1) {
+      if (Status status = UpdateWriteKey(out); !status) return status;
+    }
+  }
+  if (handshake_.empty()) handshake_ = {};
+  return Ok{};
+}
+
+Status TlsConn::UpdateWriteKey(Buffer& out) {
+  constexpr uint8_t kMessage[] = {kKeyUpdate, 0, 0, 1, 0};
+  if (!write_key_->Seal(ContentType::kHandshake, kMessage, out) || !write_key_->Update()) return Fail("TLS key update");
+  return Ok{};
+}
+
+Status TlsConn::Alert(uint8_t description, const char* detail, Buffer& out) {
+  const uint8_t alert[] = {2, description};
+  if (write_key_) write_key_->Seal(ContentType::kAlert, alert, out);
+  return Error{EPROTO, std::string("TLS: ") + detail};
+}
+
 Status TlsConn::Seal(std::span<const uint8_t> plain, Buffer& out) {
-  if (plain.empty()) return Ok{};
-  std::span<uint8_t> wire = std::exchange(wire_, {});
-  out_ = &out;
-  size_t written = 0;
-  ERR_clear_error();
-  const bool ok = SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &written) == 1 && written == plain.size();
-  wire_ = wire;
-  if (!ok) return Fail("TLS write");
+  while (!plain.empty()) {
+    if (write_key_->sequence() >= kRecordsPerKey) {
+      if (Status status = UpdateWriteKey(out); !status) return status;
+    }
+    const auto piece = plain.first(std::min(plain.size(), kRecordPlainBytes));
+    plain = plain.subspan(piece.size());
+    if (!write_key_->Seal(ContentType::kApplicationData, piece, out)) return Fail("TLS write");
+  }
   return Ok{};
 }
 
 void TlsConn::SealClose(Buffer& out) {
-  out_ = &out;
-  if (established_) SSL_shutdown(ssl_.get());
-  ERR_clear_error();
+  constexpr uint8_t kAlert[] = {1, kCloseNotify};
+  if (write_key_) write_key_->Seal(ContentType::kAlert, kAlert, out);
 }
 
 }  // namespace weft
