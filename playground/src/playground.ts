@@ -3,7 +3,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { stringify } from "yaml";
 import { DEFAULT_HISTORY } from "./api/store.ts";
@@ -144,7 +143,7 @@ async function start(options: PlaygroundOptions, nodes: readonly NodeConfig[], p
   const folder = stateDir(name);
   const cgroup = playgroundCgroup(name);
   const { listener, address: api } = await listenLocally(options.apiPort ?? 0);
-  const cacheDir = join(tmpdir(), "weft-playground-compile-cache");
+  const cacheDir = join(ROOT, "build", "compile-cache");
   const report = options.report ?? (() => {});
   const authority = new CertificateAuthority(`weft-playground-${name}`);
   const admin = authority.issue(ADMIN);

@@ -4,6 +4,7 @@ import type net from "node:net";
 import { join } from "node:path";
 import type { FromProcess, ToProcess } from "./config.ts";
 import { makeCgroup } from "./system/cgroup.ts";
+import { programPath } from "./system/command.ts";
 
 /** Sysctls of a namespace that routes. They are the namespace's own, not the machine's. */
 const ROUTER_SETTINGS = [
@@ -62,7 +63,7 @@ export class PlaygroundProcess {
     this.#child = spawn("/bin/sh", ["-c", enter, ...args], {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       cwd: "/",
-      env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", NODE_COMPILE_CACHE: options.cacheDir },
+      env: { PATH: programPath(), NODE_COMPILE_CACHE: options.cacheDir },
     });
     let errors = "";
     this.#child.stderr?.on("data", (data: Buffer) => {

@@ -1,9 +1,10 @@
 /** Reading and writing objects with the semantics of the Kubernetes API, without HTTP. */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { KindRules } from "../kinds/rules.ts";
 import type { Pod } from "../kinds/types.ts";
 import { BUILT_IN_KEYS, CUSTOM_KEYS, serverSideApply } from "./apply.ts";
 import { ApiError, alreadyExists, badRequest, conflict, FieldErrors, forbidden, notFound, STALE } from "./errors.ts";
+import { invalidName, randomSuffix, validateMeta, validateName } from "./naming.ts";
 import { clone, isRecord, type JsonRecord, type Meta, type Obj, sameJson, timestamp } from "./objects.ts";
 import { jsonPatch, mergePatch, strategicMergePatch } from "./patch.ts";
 import { apiVersionOf, type Catalogue, collectionOf, keyOf, type Resource } from "./resources.ts";
@@ -33,9 +34,6 @@ export interface ApplyOptions extends WriteOptions {
   readonly force: boolean;
 }
 
-const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-const PATH_SEGMENT = /^[^/%]+$/;
 const DEFAULT_GRACE_SECONDS = 30;
 export const FOREGROUND = "foregroundDeletion";
 
@@ -375,12 +373,6 @@ export function asVersion(object: Obj, resource: Resource): Obj {
   return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
 }
 
-/** The letters of Kubernetes' generated names: no vowels, so that no words appear. */
-export function randomSuffix(length = 5): string {
-  const alphabet = "bcdfghjklmnpqrstvwxz2456789";
-  return Array.from(randomBytes(length), (byte) => alphabet[byte % alphabet.length]).join("");
-}
-
 function pickMeta(meta: Meta): Meta {
   const { labels, annotations, finalizers, ownerReferences, generateName } = meta;
   return {
@@ -418,53 +410,4 @@ function graceOf(resource: Resource, object: Obj, asked: number | undefined): nu
   if (!pod.spec.nodeName || pod.status.phase === "Succeeded" || pod.status.phase === "Failed") return 0;
   if (asked !== undefined) return Math.max(0, asked);
   return pod.metadata.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
-}
-
-function invalidName(resource: Resource, name: string, why: string): ApiError {
-  const errors = new FieldErrors();
-  if (name === "") errors.required("metadata.name", why);
-  else errors.invalid("metadata.name", name, why);
-  try {
-    errors.throwIfAny(resource, name);
-  } catch (error) {
-    if (error instanceof ApiError) return error;
-  }
-  return badRequest(why);
-}
-
-function validateName(resource: Resource, name: string): void {
-  if (resource.group === "rbac.authorization.k8s.io") {
-    if (!PATH_SEGMENT.test(name)) throw invalidName(resource, name, "may not contain '/' or '%'");
-    return;
-  }
-  if (resource.group === "" && ["namespaces", "services"].includes(resource.plural)) {
-    if (!LABEL.test(name)) {
-      throw invalidName(
-        resource,
-        name,
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-'",
-      );
-    }
-    return;
-  }
-  if (name.length > 253 || !SUBDOMAIN.test(name)) {
-    throw invalidName(
-      resource,
-      name,
-      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'",
-    );
-  }
-}
-
-const LABEL_VALUE = /^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/;
-
-function validateMeta(meta: Meta, errors: FieldErrors): void {
-  for (const [key, value] of Object.entries(meta.labels ?? {})) {
-    if (typeof value !== "string" || value.length > 63 || !LABEL_VALUE.test(value)) {
-      errors.invalid("metadata.labels", value, `the value of label "${key}" is no valid label value`);
-    }
-  }
-  for (const [key, value] of Object.entries(meta.annotations ?? {})) {
-    if (typeof value !== "string") errors.invalid("metadata.annotations", value, `"${key}" must be a string`);
-  }
 }

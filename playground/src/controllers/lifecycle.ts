@@ -1,7 +1,4 @@
-/** Namespaces: what each begins with, and their end. Owners: what goes when they go. Events: only so many. */
-import { ApiError } from "../api/errors.ts";
-import { clone, type Obj } from "../api/objects.ts";
-import { FOREGROUND } from "../api/registry.ts";
+/** Namespaces: what each begins with, and their end. Events: only so many. */
 import { collectionOf, isVirtual } from "../api/resources.ts";
 import { type Context, type Controller, keyOfObject } from "./context.ts";
 import { Reconciler } from "./reconciler.ts";
@@ -70,85 +67,6 @@ function ensure(
   const resource = context.resource(plural);
   if (context.registry.find(resource, namespace, object.metadata.name) !== undefined) return;
   context.registry.create(resource, namespace, object);
-}
-
-/** Deletes what belonged to a deleted owner. */
-export function garbageCollector(context: Context): Controller {
-  const { registry } = context;
-  const queue = new Reconciler("garbage", collect, (text) => context.report(text));
-  const stop = registry.store.subscribeAll((event) => {
-    if (event.type === "DELETED") queue.enqueue(event.object.metadata.uid);
-    else if (event.object.metadata.finalizers?.includes(FOREGROUND)) queue.enqueue(event.object.metadata.uid);
-    // The last dependent frees an owner that waits in the foreground.
-    if (event.type === "DELETED") {
-      for (const owner of event.object.metadata.ownerReferences ?? []) queue.enqueue(owner.uid);
-    }
-  });
-
-  function collect(uid: string): void {
-    const dependents = dependentsOf(uid);
-    const owner = findByUid(uid);
-    if (owner !== undefined && !owner.object.metadata.finalizers?.includes(FOREGROUND)) return;
-    if (owner !== undefined && dependents.length === 0) {
-      const finalizers = owner.object.metadata.finalizers?.filter((each) => each !== FOREGROUND) ?? [];
-      const copy = clone(owner.object);
-      copy.metadata.finalizers = finalizers;
-      const resource = resourceOf(owner.collection, copy);
-      const { namespace, name } = copy.metadata;
-      if (resource !== undefined) registry.update(resource, namespace, name, copy as Obj & Record<string, unknown>);
-      return;
-    }
-    for (const { collection, object } of dependents) {
-      const resource = resourceOf(collection, object);
-      if (resource === undefined || object.metadata.deletionTimestamp !== undefined) continue;
-      const others = (object.metadata.ownerReferences ?? []).filter((each) => each.uid !== uid);
-      const hasLiving = others.some((each) => findByUid(each.uid) !== undefined);
-      const { namespace, name } = object.metadata;
-      if (hasLiving) {
-        const copy = clone(object);
-        copy.metadata.ownerReferences = others;
-        registry.store.put(collection, keyOfObject(copy), copy);
-      } else {
-        const propagationPolicy = owner === undefined ? undefined : "Foreground";
-        ignoreNotFound(() => registry.delete(resource, namespace, name, { propagationPolicy }));
-      }
-    }
-  }
-
-  function dependentsOf(uid: string): { collection: string; object: Obj }[] {
-    return everything().filter(({ object }) => object.metadata.ownerReferences?.some((each) => each.uid === uid));
-  }
-
-  function findByUid(uid: string): { collection: string; object: Obj } | undefined {
-    return everything().find(({ object }) => object.metadata.uid === uid);
-  }
-
-  function everything(): { collection: string; object: Obj }[] {
-    return [...registry.store.collections()].flatMap((collection) =>
-      collection === "events" ? [] : [...registry.store.values(collection)].map((object) => ({ collection, object })),
-    );
-  }
-
-  function resourceOf(collection: string, object: Obj) {
-    return registry.catalogue
-      .all()
-      .find((each) => collectionOf(each) === collection && object.apiVersion.endsWith(each.version));
-  }
-
-  return {
-    close() {
-      stop();
-      queue.close();
-    },
-  };
-}
-
-function ignoreNotFound(action: () => void): void {
-  try {
-    action();
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== 404) throw error;
-  }
 }
 
 /** Forgets the oldest Events. */

@@ -15,7 +15,8 @@ import { Context, type Controller } from "../controllers/context.ts";
 import { daemonSetController } from "../controllers/daemonset.ts";
 import { deploymentController } from "../controllers/deployment.ts";
 import { endpointSliceController } from "../controllers/endpointslice.ts";
-import { eventLimiter, garbageCollector, namespaceController, populate } from "../controllers/lifecycle.ts";
+import { garbageCollector } from "../controllers/garbage.ts";
+import { eventLimiter, namespaceController, populate } from "../controllers/lifecycle.ts";
 import { replicaSetController } from "../controllers/replicaset.ts";
 import { scheduler } from "../controllers/scheduler.ts";
 import { DnsServer } from "../dns/server.ts";
@@ -77,10 +78,12 @@ export class Cluster {
         }
       }),
     );
+    // It keeps an index of everything, so it comes before anything.
+    const garbage = garbageCollector(context);
     bootstrap(registry, plan, config.ca);
     this.#controllers = [
+      garbage,
       namespaceController(context, config.ca),
-      garbageCollector(context),
       eventLimiter(context),
       deploymentController(context),
       replicaSetController(context),

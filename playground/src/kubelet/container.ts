@@ -1,6 +1,6 @@
 /** One container of a pod: its process, restarts, probes and status. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { timestamp } from "../api/objects.ts";
 import { type Image, resolveImage, UnknownImageError } from "../images.ts";
@@ -14,6 +14,8 @@ import { type ContainerSetup, containerScript, enterCommand, programCommand } fr
 const BACKOFF_MS = { first: 1000, longest: 60_000 } as const;
 /** A container that ran this long starts with a fresh back-off. */
 const GOOD_RUN_MS = 60_000;
+/** Of one run of a container. */
+const MAX_LOG_BYTES = 32 * 1024 * 1024;
 const IMAGE_RETRY_MS = 10_000;
 
 /** What the pod gives its containers. */
@@ -77,6 +79,12 @@ export class Container {
 
   logPath(previous = false): string {
     return join(this.#host.folder, "logs", `${this.spec.name}.${this.#restarts - (previous ? 1 : 0)}.log`);
+  }
+
+  /** Keeps the log from filling the disk: what is too long begins anew. */
+  limitLog(): void {
+    const path = this.logPath();
+    if (existsSync(path) && statSync(path).size > MAX_LOG_BYTES) truncateSync(path);
   }
 
   /** Runs the container until it has ended for good or `stop` is called. Resolves with the last exit code. */

@@ -37,6 +37,7 @@ const SLICES: ResourceType<EndpointSlice> = {
 };
 /** The API server starts at the same time as we do. */
 const RETRY_MS = [20, 1000] as const;
+const LOG_CHECK_MS = 5000;
 
 export class Kubelet {
   readonly #config: KubeletConfig;
@@ -103,6 +104,10 @@ export class Kubelet {
     await Promise.all([config, secrets, services, slices]);
     await Promise.all([this.#proxy.apply(), this.#register()]);
     await this.#followPods();
+    const logs = setInterval(() => {
+      for (const worker of this.#workers.values()) worker.limitLogs();
+    }, LOG_CHECK_MS);
+    this.#stop.signal.addEventListener("abort", () => clearInterval(logs));
   }
 
   /** Ends all pods at once. */

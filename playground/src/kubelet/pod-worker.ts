@@ -97,6 +97,10 @@ export class PodWorker {
     this.#volumes.write(this.#facts()).catch((error: Error) => this.#event("Warning", "FailedMount", error.message));
   }
 
+  limitLogs(): void {
+    for (const each of this.#containers) each.limitLog();
+  }
+
   container(name: string): Container | undefined {
     return this.#all().find((each) => each.spec.name === name);
   }

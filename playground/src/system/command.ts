@@ -6,10 +6,18 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
+/** Where programs are looked for: a shell of `su` has no sbin in its PATH. */
+export function programPath(): string {
+  return `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/local/sbin:/usr/sbin:/sbin`;
+}
+
 /** Runs a program to its end with `input` on stdin; resolves with its stdout. */
 export function run(program: string, args: readonly string[], input = ""): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
+    const child = spawn(program, args, {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, PATH: programPath() },
+    });
     let stdout = "";
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (data: string) => {
