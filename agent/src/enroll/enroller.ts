@@ -137,7 +137,8 @@ export class Enroller {
 
   /** The mesh's records of this node's workloads changed: an identity may be another than was assumed. */
   localsChanged(): void {
-    for (const [uid, state] of this.#states) {
+    // A copy: who is enrolled anew comes again at the end of the map.
+    for (const [uid, state] of [...this.#states]) {
       if (state.state !== "enrolled") continue;
       const pod = this.#options.source.pod(uid);
       if (pod !== undefined && !sameConfig(state.pod, this.#describe(uid, pod, state.pod.id))) this.reconcile(uid);
@@ -174,7 +175,7 @@ export class Enroller {
   /** Looks whether what should be captured is, in the namespace that the pod is in now. */
   recheck(): void {
     const captured = new Set(this.#options.bpf.captured());
-    for (const [uid, state] of this.#states) {
+    for (const [uid, state] of [...this.#states]) {
       const pod = this.#options.source.pod(uid);
       if (state.state !== "enrolled" || pod === undefined) continue;
       const lost = captured.has(state.cookie) ? this.#movedAway(uid, state) : "capture is gone";

@@ -1,0 +1,223 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Pod } from "#lib/kube/types.ts";
+import { LogRoot } from "#lib/log.ts";
+import { cookieOf, FakeBpf, FakeEngine } from "../../../test/helpers/fake-addon.ts";
+import { workloadAddress } from "../../../test/helpers/mesh-fixtures.ts";
+import { meshState, put } from "../../../test/helpers/mesh-state.ts";
+import type { MeshState } from "../state/mesh-state.ts";
+import type { Redirection } from "./annotator.ts";
+import { Enroller } from "./enroller.ts";
+import { LocalPods } from "./local-pods.ts";
+import type { PodNetns } from "./pod-netns.ts";
+import type { PodSource } from "./pod-watch.ts";
+
+const MODE = "istio.io/dataplane-mode";
+const log = new LogRoot({
+  format: "plain",
+  filter: "off",
+  destination: { write: () => undefined, flushSync: () => undefined },
+}).logger("enroll");
+
+class FakeSource implements PodSource {
+  readonly all = new Map<string, Pod>();
+  pods() {
+    return this.all.values();
+  }
+  pod(uid: string) {
+    return this.all.get(uid);
+  }
+  namespaceLabels() {
+    return { [MODE]: "ambient" };
+  }
+}
+
+let calls: string[];
+let engine: FakeEngine;
+let bpf: FakeBpf;
+let source: FakeSource;
+let state: MeshState;
+let annotations: Map<string, Redirection | undefined>;
+/** uid to number of its namespace; a text says why there is none. */
+let namespaces: Map<string, bigint | string>;
+let enroller: Enroller;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  calls = [];
+  engine = new FakeEngine(calls);
+  bpf = new FakeBpf(calls);
+  source = new FakeSource();
+  state = meshState();
+  annotations = new Map();
+  namespaces = new Map();
+  enroller = new Enroller({
+    source,
+    engine,
+    bpf,
+    pods: new LocalPods(state),
+    hooks: {
+      added: (pod) => calls.push(`added ${pod.uid}`),
+      removed: (pod) => calls.push(`removed ${pod.uid}`),
+    },
+    annotator: {
+      set: (pod, value) => annotations.set(pod.metadata.uid ?? "", value),
+      forget: (uid) => annotations.delete(uid),
+    },
+    podsCgroup: "/pods",
+    trustDomain: "cluster.local",
+    excludedNamespaces: [],
+    dns: true,
+    log,
+    netnsCookie: cookieOf,
+    findNetns: ({ uid }) => {
+      const found = namespaces.get(uid) ?? "no process yet";
+      if (typeof found === "string") return found;
+      return { inode: found, path: `/fake/${found}`, [Symbol.dispose]: () => undefined } as unknown as PodNetns;
+    },
+  });
+});
+
+afterEach(() => {
+  enroller.stop();
+  vi.useRealTimers();
+});
+
+function addPod(uid: string, namespace: bigint | string, labels: Record<string, string> = {}): void {
+  namespaces.set(uid, namespace);
+  source.all.set(uid, {
+    metadata: { uid, name: uid, namespace: "default", labels },
+    spec: { serviceAccountName: uid },
+    status: { podIP: "10.0.0.1" },
+  });
+}
+
+test("in: listeners, then decisions, then capture, then the annotation; out: capture first", () => {
+  addPod("a", 1n);
+  enroller.start();
+  expect(calls).toEqual(["addPod a", "added a", "capture 1"]);
+  expect(annotations.get("a")).toBe("enabled");
+  calls.length = 0;
+  addPod("a", 1n, { [MODE]: "none" });
+  enroller.reconcile("a");
+  expect(calls).toEqual(["release 1", "removed a", "removePod a"]);
+  expect(annotations.get("a")).toBeUndefined();
+});
+
+test("a pod that is deleted leaves at once", () => {
+  addPod("a", 1n);
+  enroller.start();
+  calls.length = 0;
+  source.all.delete("a");
+  enroller.reconcile("a");
+  expect(calls).toEqual(["release 1", "removed a", "removePod a"]);
+  expect(enroller.counts()).toEqual({ active: 0, pending: 0, started: 1, stopped: 1 });
+});
+
+describe("a pod that cannot be enrolled yet", () => {
+  test("is tried again and says why; it is annotated when that lasts", async () => {
+    addPod("a", "no process yet");
+    enroller.start();
+    expect(enroller.status()[0]).toMatchObject({ state: "Pending", reason: "no process yet" });
+    expect(annotations.has("a")).toBe(false);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(annotations.get("a")).toBe("pending");
+    namespaces.set("a", 1n);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(annotations.get("a")).toBe("enabled");
+    expect(enroller.counts()).toMatchObject({ active: 1, pending: 0 });
+  });
+
+  test("because a listener's port is taken keeps nothing", () => {
+    engine.failAddPod = "EADDRINUSE: port 15001";
+    addPod("a", 1n);
+    enroller.start();
+    expect(enroller.status()[0]?.reason).toBe("listeners: EADDRINUSE: port 15001");
+    expect(calls).toEqual([]);
+  });
+
+  test("because capture fails is taken back out", () => {
+    bpf.failCapture = "map full";
+    addPod("a", 1n);
+    enroller.start();
+    expect(enroller.status()[0]?.reason).toBe("capture: map full");
+    expect(calls).toEqual(["addPod a", "added a", "removed a", "removePod a"]);
+    expect(engine.pods.size).toBe(0);
+  });
+
+  test("because its namespace is another pod's is not given that pod's traffic", () => {
+    addPod("a", 1n);
+    addPod("thief", 1n);
+    enroller.start();
+    expect(enroller.status().find(({ uid }) => uid === "thief")?.reason).toContain("already belongs to pod default/a");
+  });
+});
+
+describe("after a restart", () => {
+  test("captures of living pods are adopted, others released", () => {
+    bpf.held.add(1n).add(99n);
+    addPod("a", 1n);
+    enroller.start();
+    expect([...bpf.held]).toEqual([1n]);
+  });
+
+  test("no capture is let go of while one of them may be a pending pod's", async () => {
+    bpf.held.add(1n).add(99n);
+    addPod("a", "no process yet");
+    enroller.start();
+    expect([...bpf.held]).toEqual([1n, 99n]);
+    namespaces.set("a", 1n);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect([...bpf.held]).toEqual([1n]);
+  });
+
+  test("a pod that left the mesh meanwhile is released even so", () => {
+    bpf.held.add(1n).add(2n);
+    addPod("a", "no process yet");
+    addPod("left", 2n, { [MODE]: "none" });
+    enroller.start();
+    expect([...bpf.held]).toEqual([1n]);
+  });
+});
+
+describe("while it runs", () => {
+  test("a capture that is gone is noticed and made again", async () => {
+    addPod("a", 1n);
+    enroller.start();
+    bpf.held.clear();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([...bpf.held]).toEqual([1n]);
+    expect(enroller.counts()).toMatchObject({ active: 1, started: 2, stopped: 1 });
+  });
+
+  test("a pod with a new sandbox is captured in its new namespace", async () => {
+    addPod("a", 1n);
+    enroller.start();
+    namespaces.set("a", 2n);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([...bpf.held]).toEqual([2n]);
+  });
+
+  test("a trust domain that the mesh names changes the identity without a gap in capture", () => {
+    addPod("a", 1n);
+    enroller.start();
+    calls.length = 0;
+    put(state, workloadAddress({ name: "a", ips: ["10.0.0.1"], more: { trustDomain: "other.example" } }));
+    state.commit();
+    enroller.localsChanged();
+    expect(calls).toEqual(["removed a", "removePod a", "addPod a", "added a", "capture 1"]);
+    expect([...engine.pods.values()][0]?.identity).toBe("spiffe://other.example/ns/default/sa/a");
+  });
+
+  test("a reconfiguration that fails keeps the capture, and the label taken off ends it", () => {
+    addPod("a", 1n);
+    enroller.start();
+    engine.failAddPod = "no";
+    source.all.set("a", { ...source.pod("a"), status: { podIP: "10.0.0.2" } } as Pod);
+    enroller.reconcile("a");
+    expect(enroller.counts()).toMatchObject({ active: 0, pending: 1 });
+    expect([...bpf.held]).toEqual([1n]);
+    addPod("a", 1n, { [MODE]: "none" });
+    enroller.reconcile("a");
+    expect([...bpf.held]).toEqual([]);
+  });
+});

@@ -1,0 +1,87 @@
+/** Engine and BPF plane that only remember what they were told. */
+import type { BpfPlane, Command, ConnectionRecord, Engine, PodConfig, PodId } from "../../agent/src/native.ts";
+
+export class FakeEngine implements Engine {
+  readonly pods = new Map<PodId, PodConfig>();
+  readonly commands: Command[] = [];
+  /** Names of calls, in order, shared with FakeBpf. */
+  readonly calls: string[];
+  failAddPod: string | undefined;
+  live: ConnectionRecord[] = [];
+
+  constructor(calls: string[] = []) {
+    this.calls = calls;
+  }
+
+  addPod(config: PodConfig): void {
+    if (this.failAddPod !== undefined) throw new Error(this.failAddPod);
+    this.calls.push(`addPod ${config.uid}`);
+    this.pods.set(config.id, config);
+  }
+
+  removePod(id: PodId): void {
+    this.calls.push(`removePod ${this.pods.get(id)?.uid}`);
+    this.pods.delete(id);
+  }
+
+  openDnsSockets(): { readonly udp: readonly number[]; readonly tcp: readonly number[] } {
+    return { udp: [], tcp: [] };
+  }
+
+  apply(commands: readonly Command[]): void {
+    this.commands.push(...commands);
+  }
+
+  connections(): ConnectionRecord[] {
+    return this.live;
+  }
+
+  stats() {
+    return { reasons: {}, openConnections: 0, openTunnels: 0, bufferedBytes: 0 };
+  }
+
+  drain(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): void {}
+}
+
+export class FakeBpf implements BpfPlane {
+  /** Cookies by the inode of the namespace, as the fake netns look-up gives it in its path. */
+  readonly held = new Set<bigint>();
+  readonly calls: string[];
+  failCapture: string | undefined;
+
+  constructor(calls: string[] = []) {
+    this.calls = calls;
+  }
+
+  capture(pod: { readonly netnsPath: string }): bigint {
+    if (this.failCapture !== undefined) throw new Error(this.failCapture);
+    const cookie = cookieOf(pod.netnsPath);
+    this.calls.push(`capture ${cookie}`);
+    this.held.add(cookie);
+    return cookie;
+  }
+
+  release(cookie: bigint): void {
+    this.calls.push(`release ${cookie}`);
+    this.held.delete(cookie);
+  }
+
+  captured(): bigint[] {
+    return [...this.held];
+  }
+
+  counters(): Record<string, number> {
+    return {};
+  }
+
+  close(): void {}
+}
+
+/** The fake namespaces have their cookie in their path. */
+export function cookieOf(path: string): bigint {
+  return BigInt(path.slice(path.lastIndexOf("/") + 1));
+}
