@@ -25,6 +25,8 @@ import { DeltaClient, type DeltaClientOptions } from "../../test/helpers/delta-c
 import { eventually } from "../../test/helpers/eventually.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 import { type Control, startControl } from "./app.ts";
+import { Authority } from "./ca/authority.ts";
+import { newSerialNumber, newSigningKey, pemOf } from "./ca/keys.ts";
 import { controlConfig } from "./config.ts";
 
 const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
@@ -39,6 +41,23 @@ function pod(name: string, more: { node?: string; ip?: string; labels?: Record<s
 }
 
 const policy = (name: string, spec: unknown): IstioObject => ({ metadata: { namespace: "shop", name }, spec });
+
+/** A certificate authority below `root` that lives an hour. */
+async function intermediateOf(root: Authority): Promise<{ cert: string; key: string }> {
+  const { signing, publicKey } = await newSigningKey();
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: newSerialNumber(),
+    subject: "O=intermediate",
+    issuer: root.certificate.subject,
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 3_600_000),
+    publicKey,
+    signingKey: root.key.key,
+    signingAlgorithm: root.key.algorithm,
+    extensions: [new x509.BasicConstraintsExtension(true, 0, true)],
+  });
+  return { cert: pemOf(certificate), key: signing.pem };
+}
 
 describe("the control plane", () => {
   let kube: FakeKube;
@@ -394,6 +413,78 @@ describe("the control plane", () => {
       await control?.stop();
       await start();
       expect(rootCert()).toBe(root);
+    });
+
+    const secret = (name: string, data: Record<string, string>) => ({
+      metadata: { namespace: "istio-system", name },
+      data: Object.fromEntries(Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString("base64")])),
+    });
+
+    it("signs with a given intermediate, and answers leaf, intermediate, root", async () => {
+      kube.put(PODS, pod("web-1"));
+      const root = await Authority.selfSigned("the operator", 86_400_000);
+      const intermediate = await intermediateOf(root);
+      const given = {
+        "ca-cert.pem": intermediate.cert,
+        "ca-key.pem": intermediate.key,
+        "cert-chain.pem": intermediate.cert,
+        "root-cert.pem": root.roots,
+      };
+      kube.put(SECRETS, secret("cacerts", given));
+      await start();
+      const client = connect({ roots: root.roots });
+      const chain = await client.createCertificate(await csr(), WEB);
+      expect(chain).toEqual([expect.any(String), intermediate.cert, root.roots]);
+      const [leaf = ""] = chain;
+      expect(new X509Certificate(leaf).verify(new X509Certificate(intermediate.cert).publicKey)).toBe(true);
+      // It never lives longer than its signer.
+      expect(new X509Certificate(leaf).validToDate).toEqual(new X509Certificate(intermediate.cert).validToDate);
+      expect(kube.read(SECRETS, "istio-system", "istio-ca-secret")).toBeUndefined();
+
+      // A broken change does not stop the mesh.
+      kube.put(SECRETS, secret("cacerts", { ...given, "ca-key.pem": root.key.pem }));
+      expect(await client.createCertificate(await csr(), WEB)).toHaveLength(3);
+    });
+
+    it("does not start with a given authority that is broken, and says what is wrong", async () => {
+      const root = await Authority.selfSigned("x", 86_400_000);
+      const other = await Authority.selfSigned("y", 86_400_000);
+      const broken = { "ca-cert.pem": root.roots, "ca-key.pem": other.key.pem, "root-cert.pem": root.roots };
+      kube.put(SECRETS, secret("cacerts", broken));
+      await expect(start()).rejects.toThrow("Secret istio-system/cacerts: ca-key.pem is not the key of ca-cert.pem");
+    });
+
+    it("agrees on one root when replicas start at the same time", async () => {
+      const log = pino({ level: "silent" });
+      const replicas = await Promise.all(
+        ["one", "two", "three"].map((POD_NAME) =>
+          startControl(controlConfig({ ...ANYWHERE, POD_NAME }), { client: kube.client(), log }),
+        ),
+      );
+      for (const { grpcPort } of replicas) {
+        const client = connect({ port: grpcPort }).open().subscribe(AUTHORIZATION_TYPE);
+        await eventually("an answer", () => client.responses.length === 1);
+        client.close();
+      }
+      await Promise.all(replicas.map((replica) => replica.stop()));
+    });
+
+    it("puts the root back into a namespace where it was changed or deleted, and into new ones", async () => {
+      await start();
+      const present = (namespace: string) =>
+        eventually(`the root in ${namespace}`, () => {
+          return kube.read(CONFIG_MAPS, namespace, "istio-ca-root-cert")?.data?.["root-cert.pem"] === rootCert();
+        });
+      await present("shop");
+      kube.put(CONFIG_MAPS, {
+        metadata: { namespace: "shop", name: "istio-ca-root-cert" },
+        data: { "root-cert.pem": "x" },
+      });
+      await present("shop");
+      kube.remove(CONFIG_MAPS, "shop", "istio-ca-root-cert");
+      await present("shop");
+      kube.put(NAMESPACES, { metadata: { name: "new" } });
+      await present("new");
     });
 
     it("rotates its root: both are trusted first, then the new one signs, then the old one goes", async () => {
