@@ -4,7 +4,7 @@
  * Changes: nothing of the connection. Before a SYN leaves, it writes down by 4-tuple what the other
  * end must know: the original destination of a steered connection (read by the agent at accept),
  * the real client of a connection that the agent dials (copied to the accepted socket). Removes it
- * when the socket closes, refused SYNs included.
+ * when the connection ends, refused SYNs included.
  *
  * Failure: closed. Without an entry the agent refuses the connection (full map: counted); without a
  * client entry the application sees the pod's own address.
@@ -29,12 +29,17 @@ struct {
 	__type(value, struct weft_address);
 } weft_client SEC(".maps");
 
+static __always_inline void watch_close(struct bpf_sock_ops *ctx)
+{
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
 static __always_inline void add_flow(struct bpf_sock_ops *ctx, const struct weft_flow_key *key,
 				     const struct weft_address *address, __u32 kind)
 {
 	struct weft_flow flow = {
 	    .address = *address,
-	    .socket = bpf_get_socket_cookie(ctx),
+	    .initiator = bpf_get_socket_cookie(ctx),
 	    .kind = kind,
 	};
 
@@ -42,7 +47,7 @@ static __always_inline void add_flow(struct bpf_sock_ops *ctx, const struct weft
 		count_reason(WEFT_R_MAP_FULL);
 		return;
 	}
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	watch_close(ctx);
 }
 
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
@@ -66,26 +71,44 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock
 static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
-	const struct weft_flow *flow;
 	struct weft_flow_key key;
+	struct weft_flow *flow;
 
 	if (!enrolled_pod(netns))
 		return;
 	flow_from_sockops(&key, ctx, netns);
 	flow_reverse(&key);
 	flow = bpf_map_lookup_elem(&weft_flows, &key);
-	if (flow && flow->kind == WEFT_FLOW_CLIENT && remember_peer(sk, &flow->address))
+	if (!flow)
+		return;
+	if (flow->kind == WEFT_FLOW_ORIG_DST) {
+		flow->acceptor = bpf_get_socket_cookie(ctx);
+		watch_close(ctx);
+		return;
+	}
+	if (remember_peer(sk, &flow->address))
 		count_reason(WEFT_R_MAP_FULL);
 }
 
+/* An application may connect, write and close before the agent has looked up where to: the kernel
+ * acknowledges the FIN by itself. So from the handshake on, the entry belongs to the agent's end.
+ */
 static __always_inline void on_close(struct bpf_sock_ops *ctx)
 {
+	__u64 socket = bpf_get_socket_cookie(ctx);
 	const struct weft_flow *flow;
 	struct weft_flow_key key;
 
 	flow_from_sockops(&key, ctx, bpf_get_netns_cookie(ctx));
 	flow = bpf_map_lookup_elem(&weft_flows, &key);
-	if (flow && flow->socket == bpf_get_socket_cookie(ctx))
+	if (flow && flow->initiator == socket) {
+		if (!flow->acceptor)
+			bpf_map_delete_elem(&weft_flows, &key);
+		return;
+	}
+	flow_reverse(&key);
+	flow = bpf_map_lookup_elem(&weft_flows, &key);
+	if (flow && flow->acceptor == socket)
 		bpf_map_delete_elem(&weft_flows, &key);
 }
 

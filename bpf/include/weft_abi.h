@@ -95,12 +95,16 @@ WEFT_ASSERT_SIZE(struct weft_flow_key, 48);
 
 struct weft_flow {
 	struct weft_address address;
-	/* Cookie of the socket that made the entry; only its close removes it. */
-	__u64 socket;
+	/* Cookie of the socket that made the entry. */
+	__u64 initiator;
+	/* WEFT_FLOW_ORIG_DST: cookie of the agent's socket at the other end, 0 until there is one.
+	 * The entry dies with it, or with the initiator when the connection never came about.
+	 */
+	__u64 acceptor;
 	__u32 kind;
 	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_flow, 40);
+WEFT_ASSERT_SIZE(struct weft_flow, 48);
 
 /* weft_listeners: SOCKHASH of the sockets that take plaintext from outside (15006). */
 struct weft_listener_key {

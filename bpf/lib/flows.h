@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* weft_flows: facts about a connection that its other end needs, keyed by 4-tuple within a network
- * namespace. An entry is made before the SYN leaves and dies with the socket that made it.
+ * namespace. An entry is made before the SYN leaves and goes when the connection does.
  */
 #ifndef WEFT_FLOWS_H
 #define WEFT_FLOWS_H

@@ -60,6 +60,15 @@ export class FakeAgent {
     return Number(counters[REASONS[reason][0]]);
   }
 
+  /** Lets it not run, as on a machine that is busy with other things, until `resume`. */
+  pause(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#child.kill("SIGCONT");
+  }
+
   /** Ends it as a crash would. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;

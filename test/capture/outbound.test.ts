@@ -147,6 +147,33 @@ describe("a captured connection", () => {
     await eventually("an empty flow map", () => bed.entries("weft_flows") === 0);
   });
 
+  test("that is written and closed before the agent gets to it is delivered all the same", async () => {
+    const server = await bed.serve(
+      stranger,
+      `server = listener("0.0.0.0", 90); print("ready", flush=True)
+sock, _ = server.accept(); print(line(sock), flush=True)`,
+    );
+    agent.pause();
+    await bed.app(
+      pod,
+      `s = stream(V4); s.connect(("${stranger.ip}", 90)); s.sendall(b"fired\\n"); s.close(); show(None)`,
+    );
+    agent.resume();
+    expect(await server.next()).toBe("fired");
+    await eventually("an empty flow map", () => bed.entries("weft_flows") === 0);
+  });
+
+  test("that is reset before the agent gets to it leaves no entry", async () => {
+    agent.pause();
+    await bed.app(
+      pod,
+      `s = stream(V4); s.connect(("${FAR4}", 7))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); s.close(); show(None)`,
+    );
+    agent.resume();
+    await eventually("an empty flow map", () => bed.entries("weft_flows") === 0);
+  });
+
   test("shows the peer of its last connect() when the socket is used again", async () => {
     const seen = await bed.app(
       pod,
