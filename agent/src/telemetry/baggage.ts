@@ -11,18 +11,19 @@ export interface BaggageFacts {
   readonly zone?: string;
 }
 
-const FIELDS: Readonly<Record<string, keyof BaggageFacts>> = {
-  "k8s.cluster.name": "cluster",
-  "k8s.namespace.name": "namespace",
-  "k8s.deployment.name": "workload",
-  "k8s.cronjob.name": "workload",
-  "k8s.pod.name": "workload",
-  "k8s.job.name": "workload",
-  "service.name": "canonicalName",
-  "service.version": "canonicalRevision",
-  "cloud.region": "region",
-  "cloud.availability_zone": "zone",
-};
+/** A map, not an object: keys come from a peer, and every object has a few by birth. */
+const FIELDS: ReadonlyMap<string, keyof BaggageFacts> = new Map([
+  ["k8s.cluster.name", "cluster"],
+  ["k8s.namespace.name", "namespace"],
+  ["k8s.deployment.name", "workload"],
+  ["k8s.cronjob.name", "workload"],
+  ["k8s.pod.name", "workload"],
+  ["k8s.job.name", "workload"],
+  ["service.name", "canonicalName"],
+  ["service.version", "canonicalRevision"],
+  ["cloud.region", "region"],
+  ["cloud.availability_zone", "zone"],
+]);
 /** Values go into metric labels, so a peer may not choose long ones. */
 const MAX_VALUE = 253;
 
@@ -31,7 +32,7 @@ export function parseBaggage(text: string): BaggageFacts {
   const found: { -readonly [Field in keyof BaggageFacts]: string } = {};
   for (const member of text.split(",")) {
     const equals = member.indexOf("=");
-    const field = FIELDS[member.slice(0, Math.max(0, equals)).trim()];
+    const field = FIELDS.get(member.slice(0, Math.max(0, equals)).trim());
     const value = member.slice(equals + 1).trim();
     if (field !== undefined && value !== "" && value.length <= MAX_VALUE) found[field] = value;
   }
