@@ -237,7 +237,8 @@ async function connect(
   await ip(
     [
       "link set lo up",
-      "link add fabric type bridge",
+      // Neighbour discovery is multicast; nothing on this bridge gains from holding any of it back.
+      "link add fabric type bridge mcast_snooping 0",
       `addr add ${plan.fabric.v4}/${FABRIC_BITS.v4} dev fabric`,
       `addr add ${plan.fabric.v6}/${FABRIC_BITS.v6} dev fabric nodad`,
       "link set fabric up",

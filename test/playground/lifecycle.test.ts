@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { playgroundCgroup, tearDown } from "../../playground/src/down.ts";
+import type { NetworkPlan } from "../../playground/src/network/plan.ts";
 import { stateDir } from "../../playground/src/state.ts";
 import { run } from "../../playground/src/system/command.ts";
 import { eventually } from "../helpers/eventually.ts";
@@ -10,12 +11,19 @@ import { Bed, service, webDeployment } from "./bed.ts";
 
 const WEFT = resolve(import.meta.dirname, "../../cli/bin/weft");
 
-/** Everything of this machine that a playground could leave something in. */
-async function machine(): Promise<Record<string, unknown>> {
+/** What of a playground would show in the machine's own network; other tests may change the rest meanwhile. */
+async function machine(plans: readonly NetworkPlan[]): Promise<Record<string, unknown>> {
+  const ranges = plans.flatMap(({ podRange, serviceRange, fabric }) =>
+    [podRange.v4, podRange.v6, serviceRange.v4, serviceRange.v6, fabric.v4, fabric.v6].map(
+      (each) => each.split("/")[0] ?? "",
+    ),
+  );
+  const routes = await run("ip", ["route", "show", "table", "all"]);
+  const links = await run("ip", ["-o", "link"]);
   return {
-    links: (await run("ip", ["-o", "link"])).split("\n").length,
-    routes: await run("ip", ["route", "show", "table", "all"]),
-    nft: await run("nft", ["list", "ruleset"]),
+    links: links.split("\n").filter((line) => /^\d+: (fabric|n\d+|veth[0-9a-f]{8})[@:]/.test(line)),
+    routes: ranges.filter((each) => routes.includes(each)),
+    nft: (await run("nft", ["list", "tables"])).includes("weft-playground"),
     forwarding: readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8"),
     forwarding6: readFileSync("/proc/sys/net/ipv6/conf/all/forwarding", "utf8"),
   };
@@ -60,19 +68,19 @@ describe("a playground's life", () => {
   });
 
   it("runs beside another one, with addresses of its own, and touches nothing of the machine", async () => {
-    const before = await machine();
+    const before = await machine([]);
     const beds = await Promise.all(names.map((name) => Bed.start(name)));
     expect(beds[0]?.playground.plan.podRange.v4).not.toBe(beds[1]?.playground.plan.podRange.v4);
     for (const bed of beds) {
       await bed.apply(webDeployment("web", 2) + service("web", "web"));
       await bed.kubectl("rollout", "status", "deployment/web", "--timeout=20s");
-      expect(await bed.kubectl("exec", "deployment/web", "--", "curl", "-s", "-m", "2", "http://web/")).toMatch(
+      expect(await bed.kubectl("exec", "deployment/web", "--", "curl", "-s", "-m", "5", "http://web/")).toMatch(
         /^web-/,
       );
     }
-    expect(await machine()).toEqual(before);
+    expect(await machine(beds.map((bed) => bed.playground.plan))).toEqual(before);
     await Promise.all(beds.map((bed) => bed.stop()));
-    expect(await machine()).toEqual(before);
+    expect(await machine(beds.map((bed) => bed.playground.plan))).toEqual(before);
     for (const name of names) expect(traces(name)).toEqual([]);
   });
 

@@ -172,7 +172,7 @@ describe("workloads on a playground", () => {
       ),
     );
     await bed.kubectl("wait", "--for=condition=Ready", "pod/begun", "--timeout=15s");
-    expect(await bed.kubectl("logs", "begun")).toBe("done\n");
+    await eventually("the log tells", async () => (await bed.kubectl("logs", "begun")) === "done\n");
   });
 
   it("fills environment and volumes, and follows changes of a config map", async () => {

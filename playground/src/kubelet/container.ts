@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { timestamp } from "../api/objects.ts";
 import { type Image, resolveImage, UnknownImageError } from "../images.ts";
 import type { Container as ContainerSpec, ContainerState, ContainerStatus, Probe } from "../kinds/types.ts";
@@ -210,7 +211,7 @@ export class Container {
     mkdirSync(join(this.#host.folder, "logs"), { recursive: true });
     const log = openSync(this.logPath(), "a", 0o600);
     const [program = "", ...args] = enterCommand({ cgroup: this.#cgroup, netns: setup.netns }, scriptPath);
-    const child = spawn(program, args, { stdio: ["ignore", log, log], env: {}, cwd: "/" });
+    const child = spawn(program, args, { stdio: ["ignore", log, log, "pipe"], env: {}, cwd: "/" });
     closeSync(log);
     this.#process = child;
     this.#current = setup;
@@ -219,10 +220,13 @@ export class Container {
       child.once("error", () => resolve({ code: 128, signal: null }));
       child.once("exit", (code, signal) => resolve({ code: code ?? 128 + signalNumber(signal), signal }));
     });
-    this.#host.event("Normal", "Started", `Started container ${this.spec.name}`);
-    this.#set({ running: { startedAt } });
     const probes = new AbortController();
-    this.#startProbes(probes.signal);
+    const hasStarted = await started(child);
+    if (hasStarted) {
+      this.#host.event("Normal", "Started", `Started container ${this.spec.name}`);
+      this.#set({ running: { startedAt } });
+      this.#startProbes(probes.signal);
+    }
     const { code } = await exit;
     probes.abort();
     this.#isStarted = false;
@@ -230,7 +234,9 @@ export class Container {
     // What the program has left behind goes with it.
     if (isPopulated(this.#cgroup)) killCgroup(this.#cgroup);
     await removeCgroup(this.#cgroup);
-    const reason = code === 0 ? "Completed" : "Error";
+    if (!hasStarted)
+      this.#host.event("Warning", "Failed", `Error: container ${this.spec.name} could not be set up; see its log`);
+    const reason = !hasStarted ? "StartError" : code === 0 ? "Completed" : "Error";
     this.#set({ terminated: { exitCode: code, reason, startedAt, finishedAt: timestamp() } });
     return code;
   }
@@ -299,6 +305,21 @@ function commandOf(spec: ContainerSpec, image: Image, env: Readonly<Record<strin
   const head = hasCommand ? (spec.command ?? []) : image.entrypoint;
   const tail = spec.args ?? (hasCommand ? [] : image.command);
   return [...head, ...tail].map((word) => expand(word, env));
+}
+
+/** Whether the container's program has begun; false when setting it up has failed. */
+function started(child: ChildProcess): Promise<boolean> {
+  const pipe = child.stdio[3];
+  return new Promise((resolve) => {
+    if (!(pipe instanceof Readable)) {
+      resolve(false);
+      return;
+    }
+    pipe.once("data", () => resolve(true));
+    pipe.once("close", () => resolve(false));
+    pipe.on("error", () => resolve(false));
+    child.once("error", () => resolve(false));
+  });
 }
 
 const SIGNALS: Readonly<Record<string, number>> = {

@@ -41,6 +41,9 @@ export function hasOverlay(filesystems: string = readFileSync("/proc/filesystems
   return /\boverlay$/m.test(filesystems);
 }
 
+/** Written to descriptor 3 just before the container's program begins. */
+export const STARTED = "started";
+
 /** Joins the cgroup and the network namespace, then hands over to `script` in mount and host name spaces of its own. */
 export function enterCommand(setup: { cgroup: string; netns: string }, script: string): string[] {
   const join = `echo $$ >"$0/cgroup.procs" && exec nsenter --net="$1" unshare --mount --uts --propagation private /bin/sh "$2"`;
@@ -89,7 +92,9 @@ export function containerScript(setup: ContainerSetup): string {
     "rmdir /run/.old",
     `hostname ${shellQuote(setup.hostname)}`,
     `cd ${shellQuote(setup.workingDir)}`,
-    `exec ${programCommand(setup)}`,
+    // Whoever reads this descriptor learns that all of the above has worked, and the program begins.
+    `echo ${STARTED} >&3`,
+    `exec ${programCommand(setup)} 3>&-`,
   );
   return `${lines.join("\n")}\n`;
 }
