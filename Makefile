@@ -119,5 +119,10 @@ bench:
 	@$(MAKE) --no-print-directory build $(TOOLS) >&2
 	@JSON=$(JSON) ROUNDS=$(ROUNDS) node bench/main.ts
 
+# What a killed playground or agent has left on this machine: every playground, and what is pinned of an agent.
+cleanup: build
+	cli/bin/weft playground down --all
+	agent/bin/weft-agent cleanup
+
 clean:
 	rm -rf build proto/gen
