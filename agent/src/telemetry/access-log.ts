@@ -2,7 +2,7 @@
 import { joinHostPort } from "#lib/address.ts";
 import { type LogFields, type Logger, type LogRoot, timestamp } from "#lib/log.ts";
 import type { ConnectionRecord, SocketAddress } from "../native.ts";
-import type { Attribution, PeerFacts } from "./attribution.ts";
+import type { Attribution } from "./attribution.ts";
 
 const SCOPE = "access";
 const HBONE_PORT = 15008;
@@ -27,13 +27,13 @@ export class AccessLog {
 }
 
 export function plainLine(level: string, record: ConnectionRecord, attribution: Attribution): string {
-  const { outbound, source, destination, service } = attribution;
+  const { outbound, service, sourceText, destinationText } = attribution;
   let line = `${timestamp(record.openedAtMs + record.durationMs)}\t${level}\t${SCOPE}\tconnection complete\tsrc.addr=${addressText(record.source)}`;
-  line += peerText("src", source);
+  line += sourceText;
   line += ` dst.addr=${addressText(dialled(record))}`;
   if (record.authority !== undefined) line += ` dst.hbone_addr=${bare(record.authority)}`;
   if (service !== undefined) line += ` dst.service="${service.hostname}"`;
-  line += peerText("dst", destination);
+  line += destinationText;
   line += outbound ? ' direction="outbound"' : ' direction="inbound"';
   line += ` bytes_sent=${outbound ? record.requestBytes : record.responseBytes}`;
   line += ` bytes_recv=${outbound ? record.responseBytes : record.requestBytes}`;
@@ -41,15 +41,6 @@ export function plainLine(level: string, record: ConnectionRecord, attribution: 
   const error = errorOf(record);
   if (error !== undefined) line += ` error=${JSON.stringify(error)}`;
   return `${line}\n`;
-}
-
-function peerText(prefix: string, peer: PeerFacts): string {
-  let text = "";
-  if (peer.name !== undefined) text += ` ${prefix}.workload=${JSON.stringify(peer.name)}`;
-  if (peer.namespace !== undefined) text += ` ${prefix}.namespace=${JSON.stringify(peer.namespace)}`;
-  if (peer.identity !== undefined) text += ` ${prefix}.identity=${JSON.stringify(peer.identity)}`;
-  if (peer.cluster !== undefined) text += ` ${prefix}.cluster=${JSON.stringify(peer.cluster)}`;
-  return text;
 }
 
 function jsonFields(record: ConnectionRecord, { outbound, source, destination, service }: Attribution): LogFields {

@@ -30,6 +30,9 @@ export interface Attribution {
   readonly destination: PeerFacts;
   readonly service: Service | undefined;
   readonly series: Series;
+  /** What the plain access line says of each end. */
+  readonly sourceText: string;
+  readonly destinationText: string;
 }
 
 /** Kinds of connections that are remembered, and label sets that are told apart; beyond, ends count as unknown. */
@@ -146,7 +149,15 @@ export class Attributor {
     mutual: boolean,
   ): Attribution {
     const labels = tcpLabels(outbound, source, destination, service, mutual);
-    return { outbound, source, destination, service, series: this.#seriesOf(labels) };
+    return {
+      outbound,
+      source,
+      destination,
+      service,
+      series: this.#seriesOf(labels),
+      sourceText: peerText("src", source),
+      destinationText: peerText("dst", destination),
+    };
   }
 
   #seriesOf(labels: TcpLabels): Series {
@@ -212,6 +223,15 @@ function facts(workload: Workload | undefined, other: BaggageFacts, identity: st
 /** All that is known of a pod whose workload has left the mesh. */
 function podFacts(pod: LocalPod | undefined): BaggageFacts {
   return pod === undefined ? NOBODY : { name: pod.name, namespace: pod.namespace };
+}
+
+function peerText(prefix: string, peer: PeerFacts): string {
+  let text = "";
+  if (peer.name !== undefined) text += ` ${prefix}.workload=${JSON.stringify(peer.name)}`;
+  if (peer.namespace !== undefined) text += ` ${prefix}.namespace=${JSON.stringify(peer.namespace)}`;
+  if (peer.identity !== undefined) text += ` ${prefix}.identity=${JSON.stringify(peer.identity)}`;
+  if (peer.cluster !== undefined) text += ` ${prefix}.cluster=${JSON.stringify(peer.cluster)}`;
+  return text;
 }
 
 const UNKNOWN: PeerFacts = facts(undefined, NOBODY, undefined);

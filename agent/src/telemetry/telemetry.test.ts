@@ -91,7 +91,7 @@ describe("access lines", () => {
   test("have ambient's keys in ambient's order", () => {
     telemetry.closed(outbound());
     expect(lines).toEqual([
-      "2026-01-02T03:04:05.012000Z\tinfo\taccess\tconnection complete\t" +
+      "2026-01-02T03:04:05.012400Z\tinfo\taccess\tconnection complete\t" +
         `src.addr=10.0.0.1:40000 src.workload="client" src.namespace="default" src.identity="${ID}/client" ` +
         'src.cluster="Kubernetes" dst.addr=10.0.0.2:15008 dst.hbone_addr=10.0.0.2:8080 ' +
         `dst.service="${HOST}" dst.workload="server" dst.namespace="default" dst.identity="${ID}/server" ` +
