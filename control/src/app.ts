@@ -52,6 +52,9 @@ export interface ControlDependencies {
 /** Resolves when agents can connect: everything is loaded and the ports are bound. */
 export async function startControl(config: ControlConfig, dependencies: ControlDependencies): Promise<Control> {
   const { client, log } = dependencies;
+  // What is open is closed in reverse order: at the end, or when the start fails half-way.
+  await using opened = new AsyncDisposableStack();
+  opened.defer(() => client.close());
   const stopping = new AbortController();
   const signal = AbortSignal.any([
     stopping.signal,
@@ -81,9 +84,16 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       body: await metrics.registry.metrics(),
     }),
   });
+  opened.defer(() => metricsServer.close());
   const readyServer = await serveHttp(config.ready, {
     "/ready": () =>
       waitingFor.length === 0 ? plain(200, "ready\n") : plain(503, `not ready: ${waitingFor.join(", ")}\n`),
+  });
+
+  opened.defer(() => readyServer.close());
+  opened.defer(async () => {
+    stopping.abort();
+    await Promise.all(background);
   });
 
   // ---- certificates ---------------------------------------------------------------------------------------------
@@ -101,6 +111,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   );
   const authority = () => keeper.authority;
   const credentials = await ServingCredentials.create({ authority, names: config.servingNames, log });
+  opened.defer(() => credentials.close());
   const distributor = new RootDistributor({ client, roots: () => keeper.authority.roots, log });
   const onAuthority = () => metrics.rootExpiry(earliestRootExpiry(keeper.authority.roots));
   onAuthority();
@@ -202,22 +213,19 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     metrics.flushed(flushMs, sinceChangeMs + performance.now() - start);
   };
   const grpc = await serveGrpc(config.grpc, credentials, ads, certificates);
+  opened.defer(() => grpc.close());
+  opened.defer(() => {
+    waitingFor = ["shutdown"];
+    scheduler.stop();
+  });
   waitingFor = [];
+  const running = opened.move();
   return {
     grpcPort: grpc.port,
     readyPort: readyServer.address.port,
     metricsPort: metricsServer.address.port,
     model,
-    stop: async () => {
-      waitingFor = ["shutdown"];
-      scheduler.stop();
-      await grpc.close();
-      credentials.close();
-      stopping.abort();
-      await Promise.all(background);
-      client.close();
-      await Promise.all([readyServer.close(), metricsServer.close()]);
-    },
+    stop: () => running.disposeAsync(),
   };
 }
 
