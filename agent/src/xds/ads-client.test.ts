@@ -90,6 +90,19 @@ describe("subscription", () => {
   });
 });
 
+test("a first answer in large parts counts when all parts have come", async () => {
+  const padding = "x".repeat(40_000);
+  for (let i = 0; i < 40; i++) {
+    control.setAddress(uidOf(`a${i}`), workloadAddress({ name: `a${i}`, more: { workloadName: padding } }));
+  }
+  start();
+  await eventually("the first part", () => state.workloads.size === 40);
+  expect(state.synced).toBe(false);
+  control.setAddress(uidOf("last"), workloadAddress({ name: "last" }));
+  await eventually("synced", () => state.synced);
+  expect(state.workloads.size).toBe(41);
+});
+
 describe("changes", () => {
   test("applies additions, changes and removals", async () => {
     start();

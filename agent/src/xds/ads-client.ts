@@ -40,8 +40,12 @@ export interface AdsClientOptions {
 const BACKOFF_MS = [10, 15_000] as const;
 /** Resources that are applied before other work gets a turn. */
 const SLICE = 500;
-/** After one of these the heap is worth tidying at once. */
-const LARGE_RESPONSE_BYTES = 4 << 20;
+/**
+ * A response of this size may be one part of a whole that was too large for one: a control plane keeps its messages
+ * below 4 MiB. Nothing in the protocol marks the last part, so that a pause has to.
+ */
+const PART_BYTES = 1 << 20;
+const QUIET_MS = 500;
 
 type AdsStream = ClientDuplexStream<Uint8Array, Buffer>;
 
@@ -51,6 +55,9 @@ export class AdsClient {
   readonly #versions = new Map<string, Map<string, string>>();
   readonly #synced = new Set<string>();
   #connected = false;
+  /** Types of which large responses are coming in. */
+  readonly #loading = new Set<string>();
+  #quiet: NodeJS.Timeout | undefined;
 
   constructor(options: AdsClientOptions) {
     this.#options = options;
@@ -114,7 +121,7 @@ export class AdsClient {
    * megabytes after a first load, until the next one comes.
    */
   #readToEnd(stream: AdsStream, onResponse: () => void): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return new Promise<void>((resolve, reject) => {
       stream.on("data", (bytes: Buffer) => {
         stream.pause();
         onResponse();
@@ -122,6 +129,9 @@ export class AdsClient {
       });
       stream.on("end", resolve);
       stream.on("error", reject);
+    }).finally(() => {
+      // What is missing comes with the next stream.
+      clearTimeout(this.#quiet);
     });
   }
 
@@ -160,11 +170,26 @@ export class AdsClient {
         }
         if (++count % SLICE === 0) await setImmediate();
       }
-      this.#markSynced(head.typeUrl);
+      if (bytes.length >= PART_BYTES) this.#loading.add(head.typeUrl);
+      if (this.#loading.has(head.typeUrl)) this.#waitForQuiet();
+      else this.#markSynced(head.typeUrl);
       handler.commit();
-      if (bytes.length >= LARGE_RESPONSE_BYTES) releaseMemory();
     }
     this.#acknowledge(stream, head.typeUrl, head.nonce, rejected);
+  }
+
+  #waitForQuiet(): void {
+    clearTimeout(this.#quiet);
+    this.#quiet = setTimeout(() => {
+      const types = [...this.#loading];
+      this.#loading.clear();
+      for (const type of types) {
+        this.#markSynced(type);
+        this.#options.types.get(type)?.commit();
+      }
+      releaseMemory();
+    }, QUIET_MS);
+    this.#quiet.unref();
   }
 
   /** Also with rejected resources: one that is bad must not keep a node from serving all others. */
