@@ -1,29 +1,27 @@
 /** Clears away what a test run that died has left: network namespaces, interfaces, cgroups and pins named by its pid. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { eventually } from "./eventually.ts";
 import { cgroup2Mount } from "./pod-bed.ts";
 
-const BPFFS = "/sys/fs/bpf";
-
 /** Removes everything of beds called `<tag>-<pid>` whose process is gone. */
 export async function sweepBeds(tag: string): Promise<void> {
-  for (const netns of namesIn("/var/run/netns").filter((name) => isStale(name, tag))) {
-    execFileSync("ip", ["netns", "del", netns]);
-  }
-  for (const device of namesIn("/sys/class/net").filter((name) => isStale(name, tag))) {
-    execFileSync("ip", ["link", "del", device]);
-  }
-  for (const pins of namesIn(BPFFS).filter((name) => isStale(name, tag))) {
-    execFileSync("/bin/sh", [
-      "-eu",
-      "-c",
-      'find "$0" -depth -not -type d -delete; find "$0" -depth -delete',
-      `${BPFFS}/${pins}`,
-    ]);
-  }
-  for (const name of namesIn(cgroup2Mount()).filter((entry) => isStale(entry, tag))) {
-    await removeCgroup(`${cgroup2Mount()}/${name}`);
+  for (const netns of staleIn("/var/run/netns", tag)) remove(netns, "ip", ["netns", "del", basename(netns)]);
+  // The kernel takes a dead namespace's interfaces away by itself, a moment later.
+  for (const device of staleIn("/sys/class/net", tag)) remove(device, "ip", ["link", "del", basename(device)]);
+  for (const pins of staleIn("/sys/fs/bpf", tag)) remove(pins, "/bin/sh", ["-eu", "-c", REMOVE_TREE, pins]);
+  for (const cgroup of staleIn(cgroup2Mount(), tag)) await removeCgroup(cgroup);
+}
+
+const REMOVE_TREE = 'find "$0" -depth -not -type d -delete; find "$0" -depth -delete';
+
+/** Runs a command that removes `path`; that somebody was faster is no failure. */
+function remove(path: string, command: string, args: readonly string[]): void {
+  try {
+    execFileSync(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+  } catch (error) {
+    if (existsSync(path)) throw error;
   }
 }
 
@@ -48,6 +46,8 @@ function isStale(name: string, tag: string): boolean {
   return pid !== undefined && !existsSync(`/proc/${pid}`);
 }
 
-function namesIn(path: string): string[] {
-  return existsSync(path) ? readdirSync(path) : [];
+function staleIn(path: string, tag: string): string[] {
+  if (!existsSync(path)) return [];
+  const stale = readdirSync(path).filter((name) => isStale(name, tag));
+  return stale.map((name) => `${path}/${name}`);
 }
