@@ -2,6 +2,8 @@
  * `make demo`: the mesh on this machine, told in three acts and checked. Stays up until Ctrl-C; ONCE=1 ends by itself, with
  * exit code 1 when something that was claimed was not true.
  */
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import { type Claim, Claims, must } from "./src/claims.ts";
 import { Layout } from "./src/layout.ts";
 import { leftovers, startStage } from "./src/playground-stage.ts";
@@ -13,7 +15,7 @@ const once = process.env.ONCE === "1";
 const layout = new Layout(process.stdout.isTTY === true && process.env.NO_COLOR === undefined);
 const claims = new Claims(tell);
 const interrupted = new Promise<void>((resolve) => {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
 });
 
 function say(text: string): void {
@@ -28,16 +30,19 @@ function tell({ text, holds, seen }: Claim): void {
 async function main(): Promise<number> {
   if (process.geteuid?.() !== 0)
     throw new Error("makes network namespaces and loads BPF: run it as root, sudo make demo");
+  let wasCutShort = false;
   say(layout.heading("Starting a playground: a Kubernetes API, two nodes, the control plane, an agent per node"));
   const stage = await startStage(NAME);
   try {
     const told = tellStory(stage).then(() => "told" as const);
     // Ctrl-C in the middle ends the demo orderly too.
     const ending = await Promise.race([told, interrupted.then(() => "interrupted" as const)]);
+    wasCutShort = ending === "interrupted";
     if (ending === "told" && !once) {
       say(explore(stage));
       await interrupted;
     }
+    // Cut short, the rest of the story fails on what is taken down now: nobody's concern.
     told.catch(() => undefined);
   } catch (error) {
     process.stderr.write(`${await stage.systemLog().catch(String)}\n`);
@@ -46,6 +51,7 @@ async function main(): Promise<number> {
     say("\ntaking everything down");
     await stage.down();
   }
+  if (wasCutShort) return 1;
   await claims.check("nothing is left behind", () => {
     const left = leftovers(NAME);
     must(left.length === 0, left.join(", "));
@@ -65,9 +71,9 @@ async function tellStory(stage: Stage): Promise<void> {
 
 function explore(stage: Stage): string {
   const code = (text: string): string => layout.paint(text, "cyan");
-  return `${layout.heading("It stays up until Ctrl-C. In another terminal, as root:")}
+  return `${layout.heading("It stays up until Ctrl-C, with STRICT in force. In another terminal, as root:")}
   ${code(`export KUBECONFIG=${stage.kubeconfig}`)}
-  ${stage.nodes.map((node) => `metrics of ${node.name}: ${code(node.metricsUrl)}`).join("\n  ")}
+  ${hasKubectl() ? "" : `kubectl is not installed: ${code("apt-get install kubernetes-client")}\n  `}${stage.nodes.map((node) => `metrics of ${node.name}: ${code(node.metricsUrl)}`).join("\n  ")}
 
   1. who is in the mesh         ${code("kubectl -n bookinfo get pods -o wide")}
   2. let only productpage in    ${code("kubectl apply -f examples/bookinfo/policies/details-for-productpage.yaml")}
@@ -75,6 +81,10 @@ function explore(stage: Stage): string {
   3. out of the mesh and back   ${code("kubectl label namespace bookinfo istio.io/dataplane-mode-")}
                                 ${code("kubectl label namespace bookinfo istio.io/dataplane-mode=ambient")}
 `;
+}
+
+function hasKubectl(): boolean {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, "kubectl")));
 }
 
 function summary(): string {
@@ -85,8 +95,8 @@ function summary(): string {
 }
 
 try {
-  process.exitCode = await main();
+  process.exit(await main());
 } catch (error) {
   process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+  process.exit(1);
 }
