@@ -1,5 +1,8 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deployMesh, type Mesh } from "../../playground/src/mesh.ts";
+import { run } from "../../playground/src/system/command.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { Bed, service, webDeployment } from "./bed.ts";
 
@@ -43,5 +46,14 @@ describe("the mesh in a playground", () => {
     expect(await bed.kubectl("-n", "istio-system", "logs", "daemonset/weft-agent", "--all-pods=true")).toContain(
       'src.identity="spiffe://cluster.local/ns/default/sa/default"',
     );
+  });
+
+  it("takes its BPF programs with it when it ends", async () => {
+    const attached = async (id: number) => (await run("bpftool", ["link", "list"])).includes(`cgroup_id ${id} `);
+    // A cgroup's id is the inode of its folder.
+    const ids = bed.playground.nodes.map(({ name }) => statSync(join(bed.playground.cgroup, name, "kubepods")).ino);
+    for (const id of ids) expect(await attached(id)).toBe(true);
+    await bed.stop();
+    for (const id of ids) await eventually("nothing is attached", async () => !(await attached(id)));
   });
 });
