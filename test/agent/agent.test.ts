@@ -116,6 +116,27 @@ describe("enrolment", () => {
   });
 });
 
+describe("whose network it is", () => {
+  test("a process that sits in another pod's network does not make that network its pod's", async () => {
+    const uid = "22222222-0000-4000-8000-000000000001";
+    const impostor = { ...node.bed.addPod("impostor", `pod${uid}`), uid };
+    node.bed.spawn({ ...impostor, netns: server.netns }, "sleep", ["600"]);
+    const reason = async () =>
+      JSON.parse((await node.agent.get("admin", "/config_dump")).text).workloadState[uid]?.reason as string | undefined;
+    node.putPod(impostor);
+    await eventually("a pod without a network of its own", async () =>
+      (await reason())?.includes("no process of the pod is in a network namespace with its address"),
+    );
+    // Also not when the API is told that the address is the pod's.
+    node.putPod({ ...impostor, ip: server.ip, ip6: server.ip6 });
+    await eventually("a network that is taken", async () =>
+      (await reason())?.includes("its network namespace already belongs to pod default/server"),
+    );
+    node.kube.remove(PODS, "default", "impostor");
+    await eventually("gone", async () => (await reason()) === undefined);
+  });
+});
+
 describe("policy", () => {
   test("a peer without identity is let in, until a strict policy names the pod; then it is refused by that name", async () => {
     const outsider = node.bed.addPod("outsider");

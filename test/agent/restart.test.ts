@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { PODS } from "#lib/kube/types.ts";
-import { ASK, SERVE } from "../helpers/agent-apps.ts";
+import { ASK, HOLD, SERVE } from "../helpers/agent-apps.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
 import { eventually } from "../helpers/eventually.ts";
 
@@ -20,6 +20,7 @@ beforeAll(async () => {
   node.publish(server);
   node.bed.spawn(server, process.execPath, ["-e", SERVE]);
   await node.bed.listening(server, 8080);
+  await node.bed.listening(server, 8081);
   await node.enrolled("client");
   await node.enrolled("server");
 });
@@ -76,6 +77,22 @@ test("a control plane that goes away changes nothing for what is known", async (
   node.control.stop();
   expect(await ask()).toBe(served());
   await node.control.listen();
+});
+
+test("a live connection lasts until the deadline of the drain, which may be asked for over HTTP", async () => {
+  const held = node.bed.spawn(client, process.execPath, ["-e", HOLD, "--", server.ip, "8081"]);
+  let said = "";
+  held.stdout?.on("data", (text: Buffer) => {
+    said += text.toString();
+  });
+  await eventually("a live connection", () => said.includes("open"));
+  const asked = performance.now();
+  expect((await node.agent.get("admin", "/quitquitquit", "POST")).status).toBe(200);
+  await eventually("the deadline", () => said.includes("closed"));
+  expect(performance.now() - asked).toBeGreaterThan(900);
+  expect(await node.agent.ended()).toBe(0);
+  await node.restart();
+  await node.agent.ready();
 });
 
 test("the end by signal is orderly, and cleanup leaves nothing", async () => {

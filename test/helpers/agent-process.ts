@@ -111,10 +111,14 @@ export class AgentProcess {
 
   /** Returns the exit code. */
   async stop(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number | null> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return this.#child.exitCode;
-    const ended = once(this.#child, "exit");
+    const ended = this.ended();
     this.#child.kill(signal);
-    await ended;
+    return ended;
+  }
+
+  /** Resolves with the exit code when the process is gone; null when a signal ended it. */
+  async ended(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
     return this.#child.exitCode;
   }
 
