@@ -1,5 +1,6 @@
 /** The only place where the agent's parts are put together. */
 import { create } from "@bufbuild/protobuf";
+import { joinHostPort } from "#lib/address.ts";
 import { Drain } from "#lib/drain.ts";
 import type { KubeClient } from "#lib/kube/client.ts";
 import { LogRoot } from "#lib/log.ts";
@@ -195,7 +196,12 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
           identities.urgent(event.identity);
           break;
         case "dry-run":
-          dryRunLog.info("dry-run policy matched", { ...event, type: undefined });
+          dryRunLog.info("dry-run policy decided", {
+            policy: event.policy,
+            "dst.workload": pods.get(event.pod)?.name,
+            "src.addr": joinHostPort(event.source.ip, event.source.port),
+            "src.identity": event.peerIdentity,
+          });
           break;
         case "events-lost":
           telemetry.lost(event.count);
@@ -237,7 +243,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     enroller.start();
     podsSynced();
   });
-  const hostRefresh = setInterval(() => hosts.refreshExpired(), HOST_REFRESH_MS);
+  const hostRefresh = setInterval(() => hosts.refresh((host) => routes.uses(`dns:${host}`)), HOST_REFRESH_MS);
   hostRefresh.unref();
 
   return {

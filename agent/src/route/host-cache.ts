@@ -49,9 +49,12 @@ export class HostCache {
     return entry.ips;
   };
 
-  /** Fetches again what has expired. Called now and then, so that routes in use follow the name server. */
-  refreshExpired(): void {
-    for (const hostname of this.#entries.keys()) this.lookUp(hostname);
+  /** To be called now and then: what is in use follows the name server, the rest is forgotten. */
+  refresh(inUse: (hostname: string) => boolean): void {
+    for (const hostname of this.#entries.keys()) {
+      if (inUse(hostname)) this.lookUp(hostname);
+      else this.#entries.delete(hostname);
+    }
   }
 
   async #refresh(hostname: string, entry: Entry): Promise<void> {
@@ -70,7 +73,7 @@ export class HostCache {
     entry.expiresAt = this.#now() + ttlMs;
     const same = entry.ips?.join() === ips.join() && entry.ips !== undefined;
     entry.ips = ips;
-    if (!same) this.#options.onChange(hostname);
+    if (!same && this.#entries.get(hostname) === entry) this.#options.onChange(hostname);
   }
 }
 

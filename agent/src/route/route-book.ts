@@ -43,6 +43,11 @@ export class RouteBook {
     return this.#entries.size;
   }
 
+  /** Whether some route rests on this key. */
+  uses(key: string): boolean {
+    return this.#dependents.has(key);
+  }
+
   /** Answers a `route-miss`. No command yet when the source or a host name is still unknown. */
   miss(pod: PodId, destination: SocketAddress): Command[] {
     const id = entryId(pod, destination);
