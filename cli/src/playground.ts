@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { tearDown } from "../../playground/src/down.ts";
 import { deployMesh } from "../../playground/src/mesh.ts";
 import { type Playground, startPlayground } from "../../playground/src/playground.ts";
-import { checkName, playgroundNames, readState } from "../../playground/src/state.ts";
+import { checkName, isEnding, playgroundNames, readState } from "../../playground/src/state.ts";
 import { playgroundStatus } from "./playground-status.ts";
 import { UsageError } from "./usage.ts";
 
@@ -115,6 +115,10 @@ async function untilEnd(playground: Playground): Promise<number> {
   });
   const failure = await Promise.race([signalled, playground.failed]);
   if (failure === undefined) return 0;
+  if (isEnding(playground.name)) {
+    process.stdout.write(`playground ${playground.name} was ended from elsewhere\n`);
+    return 0;
+  }
   process.stderr.write(`weft: ${failure}\n`);
   return 1;
 }

@@ -1,7 +1,7 @@
 /** Undoes a playground: processes, cgroups, mounts, files. Works from what is there, whoever started it. */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { releaseIndex, STATE_ROOT, stateDir } from "./state.ts";
+import { announceEnd, releaseIndex, STATE_ROOT, stateDir } from "./state.ts";
 import { cgroupMount, removeCgroup } from "./system/cgroup.ts";
 import { run } from "./system/command.ts";
 
@@ -11,6 +11,7 @@ export function playgroundCgroup(name: string): string {
 
 /** Network namespaces, links and nft rules end with the processes that hold them. */
 export async function tearDown(name: string): Promise<void> {
+  announceEnd(name);
   await removeCgroup(playgroundCgroup(name));
   for (const mount of mountsBelow(stateDir(name))) await unmount(mount);
   rmSync(stateDir(name), { recursive: true, force: true });

@@ -11,7 +11,7 @@ import type { FabricConfig, KubeletConfig, NodeConfig } from "./config.ts";
 import { playgroundCgroup, tearDown } from "./down.ts";
 import { FABRIC_BITS, MAX_NODES, type NetworkPlan, networkPlan } from "./network/plan.ts";
 import { holdNamespace, PlaygroundProcess, scriptPath } from "./processes.ts";
-import { checkName, claimIndex, releaseIndex, stateDir, writeState } from "./state.ts";
+import { checkName, claimIndex, isAbandoned, releaseIndex, stateDir, writeState } from "./state.ts";
 import { ip, run } from "./system/command.ts";
 
 export interface PlaygroundOptions {
@@ -125,6 +125,10 @@ export async function startPlayground(options: PlaygroundOptions): Promise<Playg
   checkName(options.name);
   if (process.getuid?.() !== 0) throw new Error("a playground needs root: it makes network namespaces and cgroups");
   const nodes = nodeConfigs(options.nodes ?? 2);
+  if (isAbandoned(options.name)) {
+    options.report?.(`undoing a playground "${options.name}" that was left behind`);
+    await tearDown(options.name);
+  }
   if (existsSync(stateDir(options.name)) || existsSync(playgroundCgroup(options.name))) {
     throw new Error(`a playground "${options.name}" exists; end it with: weft playground down --name ${options.name}`);
   }

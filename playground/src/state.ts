@@ -31,13 +31,16 @@ export function stateDir(name: string): string {
 
 /** Takes a free number for `name`. The folder of the number is the lock: making it is atomic. */
 export function claimIndex(name: string): number {
-  mkdirSync(numbersDir(), { recursive: true, mode: 0o700 });
   for (let index = 0; index < MAX_PLAYGROUNDS; index++) {
     try {
+      // Each time: whoever ends the last playground removes the folder.
+      mkdirSync(numbersDir(), { recursive: true, mode: 0o700 });
       writeFileSync(numberFile(index), name, { flag: "wx" });
       return index;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT") index -= 1;
+      else if (code !== "EEXIST") throw error;
     }
   }
   throw new Error(
@@ -60,6 +63,25 @@ export function writeState(state: PlaygroundState): void {
 export function readState(name: string): PlaygroundState | undefined {
   const path = join(stateDir(name), "state.json");
   return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as PlaygroundState) : undefined;
+}
+
+/** Says to whoever watches over the playground that its end is wanted. */
+export function announceEnd(name: string): void {
+  if (existsSync(stateDir(name))) writeFileSync(endFile(name), "");
+}
+
+export function isEnding(name: string): boolean {
+  return !existsSync(stateDir(name)) || existsSync(endFile(name));
+}
+
+/** Whether the process that started a playground is gone without having ended it. */
+export function isAbandoned(name: string): boolean {
+  const pid = readState(name)?.pid;
+  return pid !== undefined && !existsSync(`/proc/${pid}`);
+}
+
+function endFile(name: string): string {
+  return join(stateDir(name), "ending");
 }
 
 /** Names of all playgrounds that have left something. */

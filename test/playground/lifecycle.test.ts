@@ -102,6 +102,21 @@ describe("a playground's life", () => {
     expect(traces("t-life-a")).toEqual([]);
   });
 
+  it("takes the place of one of its name that was left behind", async () => {
+    const child = spawn(WEFT, ["playground", "up", "--no-mesh", "--name", "t-life-a"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const exited = new Promise((done) => child.on("exit", done));
+    await new Promise<void>((done) => child.stdout.on("data", (data) => String(data).includes("is up") && done()));
+    child.kill("SIGKILL");
+    await exited;
+    const bed = await Bed.start("t-life-a");
+    expect(bed.reports.join()).toContain("left behind");
+    expect(await bed.kubectl("get", "nodes")).toContain("node1");
+    await bed.stop();
+    expect(traces("t-life-a")).toEqual([]);
+  });
+
   it("ends orderly on SIGINT, and refuses a name that is taken", async () => {
     const child = spawn(WEFT, ["playground", "up", "--no-mesh", "--name", "t-life-b"], {
       stdio: ["ignore", "pipe", "inherit"],
