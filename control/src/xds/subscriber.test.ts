@@ -24,13 +24,13 @@ class Bench {
   roomFor = Number.POSITIVE_INFINITY;
   readonly subscriber: Subscriber;
 
-  constructor(maxResponseBytes?: number) {
+  constructor(maxResponseBytes?: number, gate = new LoadGate(1, 1000)) {
     this.subscriber = new Subscriber({
       addresses: this.addresses,
       authorizations: this.authorizations,
       index: () => new AddressIndex(this.addresses),
       outlet: { write: (message) => this.#read(message), whenEmpty: (callback) => callback() },
-      gate: new LoadGate(1, 1000),
+      gate,
       events: { sent: () => {}, nacked: () => {} },
       streamId: "s",
       node: "",
@@ -150,6 +150,24 @@ describe("Subscriber", () => {
     bench.subscriber.drained();
     expect(bench.log).toEqual(["address +a", "address +a"]);
     expect(bench.client.get(ADDRESS_TYPE)?.get("a")).toBe("99");
+  });
+
+  it("waits for its turn to load everything, and gets it though policies are sent meanwhile", () => {
+    const gate = new LoadGate(1, 60_000);
+    const leave = gate.request(() => {});
+    const bench = new Bench(undefined, gate);
+    bench.addresses.set("w", Buffer.from("0"));
+    bench.authorizations.set("p", Buffer.from("0"));
+    bench.push();
+    // Policies that were asked for first leave workloads waiting at the gate when the next ones are sent.
+    bench.subscriber.receive(create(DeltaDiscoveryRequestSchema, { typeUrl: AUTHORIZATION_TYPE }));
+    bench.subscriber.receive(create(DeltaDiscoveryRequestSchema, { typeUrl: ADDRESS_TYPE }));
+    bench.authorizations.set("q", Buffer.from("0"));
+    bench.push();
+    expect(bench.log).toEqual(["policy +p", "policy +q"]);
+    leave();
+    expect(bench.log).toEqual(["policy +p", "policy +q", "address +w"]);
+    bench.subscriber.close();
   });
 
   it("splits what is large, at whole resources", () => {

@@ -220,9 +220,12 @@ export class Subscriber {
     this.#lastNonce.set(type, nonce);
     if (!outlet.write(encodeResponse(type, version(), nonce, body))) this.#blocked = true;
     events.sent(type, body);
-    const subscription = this.#subscriptions.get(type);
-    if (this.#leaveGate !== undefined && subscription instanceof WildcardSubscription && !subscription.loading) {
-      outlet.whenEmpty(this.#leaveGate);
-    }
+    const addresses = this.#subscriptions.get(ADDRESS_TYPE);
+    if (this.#admitted && addresses instanceof WildcardSubscription && !addresses.loading) this.#leaveWhenTaken();
+  }
+
+  /** The place among those who load is free once the client has everything. */
+  #leaveWhenTaken(): void {
+    if (this.#leaveGate !== undefined) this.#options.outlet.whenEmpty(this.#leaveGate);
   }
 }
