@@ -9,18 +9,19 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /weft
 
-# Dependencies first: they change less often than sources. The stamps tell make that set-up is done.
-COPY package.json package-lock.json ./
-RUN npm install --no-save --no-audit --no-fund --loglevel=error \
- && mkdir -p build/stamp && touch build/stamp/apt build/stamp/npm
-
-COPY Makefile binding.gyp tsconfig.json ./
+# Dependencies first: they change less often than sources. The first stamp tells make that apt's part is done.
+COPY Makefile package.json package-lock.json ./
 COPY scripts scripts
+RUN mkdir -p build/stamp && touch build/stamp/apt && make build/stamp/npm
+
+COPY binding.gyp tsconfig.json ./
 COPY proto proto
 COPY bpf bpf
 COPY native native
-RUN touch build/stamp/apt build/stamp/npm && make proto bpf addon
-RUN npm prune --omit=dev --no-audit --no-fund --loglevel=error
+RUN make proto bpf addon
+# What only building needs goes: development packages, Node's headers. Pruning may take the link of `node` along.
+RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error \
+ && cd node_modules && ln -sf ../node-linux-*/bin/node .bin/node && rm -rf node-linux-*/include node-linux-*/share
 
 # ---- runtime: no compiler, no npm ---------------------------------------------------------------------------------
 FROM ${DEBIAN_IMAGE}
