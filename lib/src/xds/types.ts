@@ -3,10 +3,8 @@
 /** Type URLs of the resources, in the order in which a client asks for them. */
 export const ADDRESS_TYPE = "type.googleapis.com/istio.workload.Address";
 export const AUTHORIZATION_TYPE = "type.googleapis.com/istio.security.Authorization";
-/** A bare Workload under the same names; served for clients that ask, used by none of ours. */
-export const WORKLOAD_TYPE = "type.googleapis.com/istio.workload.Workload";
 
-export type TypeUrl = typeof ADDRESS_TYPE | typeof AUTHORIZATION_TYPE | typeof WORKLOAD_TYPE;
+export type TypeUrl = typeof ADDRESS_TYPE | typeof AUTHORIZATION_TYPE;
 
 /** gRPC methods. */
 export const DELTA_ADS_METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
