@@ -21,12 +21,12 @@ COPY native native
 RUN make proto bpf addon
 # What only building needs goes: development packages, Node's headers. Pruning may take the link of `node` along.
 RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error \
- && cd node_modules && ln -sf ../node-linux-*/bin/node .bin/node && rm -rf node-linux-*/include node-linux-*/share
+ && cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node && rm -rf ../node-linux-*/include ../node-linux-*/share
 
 # ---- runtime: no compiler, no npm ---------------------------------------------------------------------------------
 FROM ${DEBIAN_IMAGE}
 RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates libbpf1 libelf1 zlib1g \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates libatomic1 libbpf1 libelf1 zlib1g \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /weft
 COPY --from=build /weft/node_modules node_modules
