@@ -3,6 +3,7 @@
  * during and after it, and the agent's memory and CPU stay within the bounds that the threat states.
  */
 import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "../helpers/eventually.ts";
 import { RawH2 } from "../helpers/h2-raw.ts";
@@ -88,6 +89,12 @@ test.each(threats)("$class: $name", (threat) => withstand([threat]));
 
 // Each of them waits for a deadline of the engine; together they take as long as the longest.
 test(`slow peers, side by side: ${slowThreats.map(({ name }) => name).join("; ")}`, () => withstand(slowThreats));
+
+test("docs/security.md tells of every class of attack", () => {
+  const page = readFileSync(new URL("../../docs/security.md", import.meta.url), "utf8");
+  const told = new Set(page.split("\n").map((line) => line.split("|")[1]?.trim()));
+  expect([...threats, ...slowThreats].map((threat) => threat.class).filter((name) => !told.has(name))).toEqual([]);
+});
 
 test("nothing of all that is left: no tunnel, no connection, no memory", async () => {
   good.stop();

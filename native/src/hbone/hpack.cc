@@ -9,7 +9,7 @@ namespace {
 
 // RFC 7541 section 4.1: overhead of an entry.
 constexpr size_t kEntryOverhead = 32;
-// Longest value of an informational header that is kept (the peer may send more; it is cut).
+// Longest value that is kept. Informational headers are cut there; a longer pseudo-header makes a request malformed.
 constexpr size_t kMaxKeptValue = 2048;
 
 std::string_view View(const uint8_t* data, size_t n) { return {reinterpret_cast<const char*>(data), n}; }
@@ -111,7 +111,7 @@ bool HpackDecoder::AddPseudo(std::string_view name, std::string_view value) {
     block_.has_protocol = true;
     return true;
   }
-  if (slot == nullptr || !slot->empty() || value.empty()) return false;
+  if (slot == nullptr || !slot->empty() || value.empty() || value.size() > kMaxKeptValue) return false;
   slot->assign(value);
   return true;
 }

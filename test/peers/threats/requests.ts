@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { expect } from "vitest";
 import type { Reason } from "#lib/reasons.ts";
 import { eventually } from "../../helpers/eventually.ts";
-import { FLAG, FRAME, frame, type Header, headers, type RawH2 } from "../../helpers/h2-raw.ts";
+import { FLAG, FRAME, frame, type Header, hpack, type RawH2 } from "../../helpers/h2-raw.ts";
 import { type Arena, ECHO_PORT, RECORDER_PORT, type Threat } from "./threat.ts";
 
 /** Status codes as ambient's wire has them. */
@@ -66,6 +66,10 @@ export const requestThreats: readonly Threat[] = [
     [":method", "CONNECT"],
     [":authority", `${victim.ip}:${ECHO_PORT}`],
     [":authority", `${bystander.ip}:${ECHO_PORT}`],
+  ]),
+  request("an authority of 60,000 bytes", () => [
+    [":method", "CONNECT"],
+    [":authority", `${"a".repeat(60_000)}:80`],
   ]),
   request("a Host instead of an authority", ({ victim }) => [
     [":method", "CONNECT"],
@@ -176,7 +180,15 @@ function request(name: string, list: (arena: Arena) => readonly Header[]): Threa
     attack: async (arena) => {
       const raw = await arena.dial();
       const stream = raw.nextStream();
-      raw.send(headers(stream, list(arena), FLAG.END_HEADERS));
+      // In pieces of the smallest frame that a server may insist on.
+      const block = hpack(list(arena));
+      const pieces = Array.from({ length: Math.ceil(block.length / 16_384) }, (_, i) =>
+        block.subarray(i * 16_384, (i + 1) * 16_384),
+      );
+      for (const [i, piece] of pieces.entries()) {
+        const flags = i === pieces.length - 1 ? FLAG.END_HEADERS : 0;
+        raw.send(frame(i === 0 ? FRAME.HEADERS : FRAME.CONTINUATION, flags, stream, piece));
+      }
       const answer = await eventually("a refusal", () => raw.frames.find((f) => f.stream === stream), 15_000);
       // A refusal of our own is complete before the request is: RST_STREAM with NO_ERROR may follow it.
       if (answer.type === FRAME.HEADERS) expect(await raw.status(stream)).toBe(BAD_REQUEST);
