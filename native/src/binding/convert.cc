@@ -277,7 +277,8 @@ Result<Command> ToCommand(const Napi::Object& from) {
     return Command(SetRoute{Pod(from), *destination, std::move(*route)});
   }
   if (op == "set-identity") {
-    return Command(SetIdentity{Text(from, "identity"), Text(from, "chain"), Text(from, "key"), Text(from, "roots"), {}});
+    return Command(
+        SetIdentity{Text(from, "identity"), Text(from, "chain"), Text(from, "key"), Text(from, "roots"), {}});
   }
   if (op == "remove-identity") return Command(RemoveIdentity{Text(from, "identity")});
   if (op == "set-policy") {

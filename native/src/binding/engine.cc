@@ -17,15 +17,12 @@ namespace {
 class EngineObject final : public Napi::ObjectWrap<EngineObject> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "Engine",
-                       {InstanceMethod<&EngineObject::AddPod>("addPod"),
-                        InstanceMethod<&EngineObject::RemovePod>("removePod"),
-                        InstanceMethod<&EngineObject::OpenDnsSockets>("openDnsSockets"),
-                        InstanceMethod<&EngineObject::Apply>("apply"),
-                        InstanceMethod<&EngineObject::Connections>("connections"),
-                        InstanceMethod<&EngineObject::Stats>("stats"),
-                        InstanceMethod<&EngineObject::Drain>("drain"),
-                        InstanceMethod<&EngineObject::Close>("close")});
+    return DefineClass(
+        env, "Engine",
+        {InstanceMethod<&EngineObject::AddPod>("addPod"), InstanceMethod<&EngineObject::RemovePod>("removePod"),
+         InstanceMethod<&EngineObject::OpenDnsSockets>("openDnsSockets"), InstanceMethod<&EngineObject::Apply>("apply"),
+         InstanceMethod<&EngineObject::Connections>("connections"), InstanceMethod<&EngineObject::Stats>("stats"),
+         InstanceMethod<&EngineObject::Drain>("drain"), InstanceMethod<&EngineObject::Close>("close")});
   }
 
   explicit EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineObject>(info) {

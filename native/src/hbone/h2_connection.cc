@@ -146,7 +146,9 @@ void H2Connection::OnCapacityChanged() {
 
 void H2Connection::OnPingAck(uint64_t payload) {
   if (payload == kKeepalivePing) ping_outstanding_ = false;
-  if (payload == kDrainPing && draining_) session_.FinishDrain();
+  if (payload != kDrainPing || !draining_) return;
+  drain_seen_ = true;
+  session_.FinishDrain();
 }
 
 void H2Connection::FinishTurn() {
@@ -155,7 +157,7 @@ void H2Connection::FinishTurn() {
   if (state_ == State::kUp) {
     session_.ResumeBlocked();
     if (state_ == State::kDown || !Flush()) return;
-    if (draining_ && session_.open_streams() == 0 && out_.empty()) Fail(WEFT_R_NONE, "drained");
+    if (draining_ && drain_seen_ && session_.open_streams() == 0 && out_.empty()) Fail(WEFT_R_NONE, "drained");
   }
 }
 
@@ -210,6 +212,8 @@ void H2Connection::Drain() {
   if (state_ == State::kDown || draining_) return;
   draining_ = true;
   if (state_ != State::kUp) return Fail(WEFT_R_DRAINED, "draining");
+  // A client decides alone; a server may have streams of the peer on their way.
+  drain_seen_ = !is_server_;
   session_.StartDrain();
   session_.SendPing(kDrainPing);
   context_.loop.AtEndOfTurn(flush_task_);

@@ -100,6 +100,7 @@ class H2Connection final : private IoHandler, private H2Session::Output, private
   bool peer_finished_ = false;  // RDHUP: read until the end
   bool writable_ = true;
   bool draining_ = false;
+  bool drain_seen_ = false;  // the peer knows, or opens nothing anyway: idle means over
   bool ping_outstanding_ = false;
   uint64_t ping_sent_ms_ = 0;
   weft_reason down_reason_ = WEFT_R_NONE;

@@ -41,9 +41,10 @@ void EpollLoop::Run() {
     // What is queued from here on belongs to the turn after this one.
     IntrusiveList<TurnTask> continued;
     next_turn_.MoveTo(continued);
+    // Before the events: a connection that came after a table change must see it.
+    RunPosted();
     for (int i = 0; i < n; ++i) static_cast<IoHandler*>(events[i].data.ptr)->OnIo(events[i].events);
     while (TurnTask* task = continued.PopFront()) task->run_();
-    RunPosted();
     timers_.Advance(now_ms_);
     FinishTurn();
   }

@@ -6,6 +6,7 @@ namespace weft {
 
 void TimerWheel::Arm(Timer& timer, uint64_t now_ms, uint64_t delay_ms) {
   timer.tick_ = std::max(tick_ + 1, (now_ms + delay_ms + kTickMs - 1) / kTickMs);
+  earliest_ = std::min(earliest_, timer.tick_);
   slots_[timer.tick_ % kSlots].PushBack(timer.link_);
 }
 
@@ -25,12 +26,15 @@ void TimerWheel::Advance(uint64_t now_ms) {
 }
 
 int TimerWheel::NextDelayMs(uint64_t now_ms) const {
-  for (uint64_t i = 1; i <= kSlots; ++i) {
-    if (slots_[(tick_ + i) % kSlots].empty()) continue;
-    const uint64_t at = (tick_ + i) * kTickMs;
-    return at <= now_ms ? 0 : static_cast<int>(at - now_ms);
+  if (earliest_ <= tick_) {
+    earliest_ = UINT64_MAX;
+    for (uint64_t i = 1; i <= kSlots && earliest_ == UINT64_MAX; ++i) {
+      if (!slots_[(tick_ + i) % kSlots].empty()) earliest_ = tick_ + i;
+    }
   }
-  return -1;
+  if (earliest_ == UINT64_MAX) return -1;
+  const uint64_t at = earliest_ * kTickMs;
+  return at <= now_ms ? 0 : static_cast<int>(std::min<uint64_t>(at - now_ms, kSlots * kTickMs));
 }
 
 }  // namespace weft

@@ -14,10 +14,13 @@ class Acceptor final : public IoHandler {
   void Close();
 
  private:
+  void Resume();
+
   Worker& worker_;
   PodState& pod_;
   ListenerKind kind_;
   int fd_;
+  Timer retry_;
 };
 
 }  // namespace weft

@@ -225,7 +225,7 @@ void TunnelRelay::EndIfDone() {
   if (ended_ || !relaying_) return;
   if (stream_eof_ && to_app_.empty() && !shut_) {
     shut_ = true;
-    shutdown(app_.get(), SHUT_WR);
+    if (!app_eof_) shutdown(app_.get(), SHUT_WR);  // else the close below says it
   }
   if (shut_ && app_eof_) End(WEFT_R_NONE, {});
 }

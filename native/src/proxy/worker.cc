@@ -15,6 +15,9 @@
 namespace weft {
 namespace {
 
+constexpr uint64_t kRecordDelayMs = 25;
+constexpr size_t kRecordsPerFlush = 256;
+
 uint64_t Seed() {
   uint64_t seed = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed) std::abort();  // cannot happen after boot
@@ -30,7 +33,8 @@ Worker::Worker(const EngineLimits& limits, Capture* capture, EventSink& sink, ui
       index_(index),
       count_(count),
       random_(Seed()),
-      event_task_([this] { FlushEvents(); }) {}
+      event_task_([this] { FlushEvents(); }),
+      record_timer_([this] { FlushEvents(); }) {}
 
 Worker::~Worker() = default;
 
@@ -138,8 +142,9 @@ void Worker::Place(ListenerKind kind, PodState& pod, UniqueFd fd, const SocketAd
     return;
   }
   best->load(kind).fetch_add(1, std::memory_order_relaxed);
-  best->Post(
-      [best, kind, id = pod.config().id, raw = fd.Release(), peer] { best->Take(kind, id, UniqueFd(raw), peer); });
+  // std::function wants a copyable task, so the descriptor is shared; a loop that ends without running it closes it.
+  auto shared = std::make_shared<UniqueFd>(std::move(fd));
+  best->Post([best, kind, id = pod.config().id, shared, peer] { best->Take(kind, id, std::move(*shared), peer); });
 }
 
 void Worker::Take(ListenerKind kind, PodId id, UniqueFd fd, const SocketAddress& peer) {
@@ -215,11 +220,18 @@ H2Config Worker::MakeH2Config(bool server) const {
 // ---- events -------------------------------------------------------------------------------------------------------
 
 void Worker::Emit(Event event) {
+  // Records may wait for company, so that thousands of short connections do not wake the JS thread for each.
+  const bool record = std::holds_alternative<Closed>(event);
   events_.push_back(std::move(event));
-  loop_->AtEndOfTurn(event_task_);
+  if (!record || events_.size() >= kRecordsPerFlush) {
+    loop_->AtEndOfTurn(event_task_);
+  } else if (!record_timer_.armed()) {
+    loop_->Arm(record_timer_, kRecordDelayMs);
+  }
 }
 
 void Worker::FlushEvents() {
+  record_timer_.Disarm();
   if (!events_.empty()) sink_.OnEvents(std::exchange(events_, {}));
 }
 

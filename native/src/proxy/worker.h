@@ -119,6 +119,7 @@ class Worker {
   std::vector<std::shared_ptr<const NamedPolicy>> old_policies_;
   std::vector<Event> events_;
   TurnTask event_task_;
+  Timer record_timer_;
 };
 
 }  // namespace weft
