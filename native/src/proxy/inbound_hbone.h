@@ -52,6 +52,7 @@ class InboundTunnel final : public H2Connection::Owner {
   ListLink<InboundTunnel> handshake_link_;
   Timer timer_;
   bool handshaking_ = true;
+  bool counted_ = false;  // among its peer's tunnels
   bool had_stream_ = false;
   bool left_ = false;
 };

@@ -47,6 +47,9 @@ struct EngineLimits {
   // Memory of a tunnel is about 40 KiB without load; 2,000 are 80 MB. A node with more peers per pod than that is
   // told so by the limit_exceeded counter.
   uint32_t max_tunnels_per_pod = 2'000;
+  // Of these from one address: a peer's agent opens one per loop and identity, an Envoy one per worker and hundred
+  // streams. Without it a single member could take all of a pod's tunnels.
+  uint32_t max_tunnels_per_peer = 256;
   // TLS handshakes in progress cost about 50 KiB and some CPU each. Beyond this the oldest gives way.
   uint32_t max_handshakes_per_pod = 256;
   // Captured and plaintext connections per pod; above any sane descriptor limit share.

@@ -44,9 +44,24 @@ struct PodShared {
     asked.erase(destination);
   }
 
+  // Counts an established tunnel of `peer`. False, and not counted, when it has `limit` already.
+  bool AddTunnelOf(const IpAddress& peer, uint32_t limit) {
+    std::lock_guard lock(mutex);
+    uint32_t& count = tunnels_of[peer];
+    if (count >= limit) return false;
+    ++count;
+    return true;
+  }
+  void RemoveTunnelOf(const IpAddress& peer) {
+    std::lock_guard lock(mutex);
+    const auto found = tunnels_of.find(peer);
+    if (found != tunnels_of.end() && --found->second == 0) tunnels_of.erase(found);
+  }
+
  private:
   std::mutex mutex;
-  std::set<SocketAddress> asked;  // guarded by mutex
+  std::set<SocketAddress> asked;                       // guarded by mutex
+  std::unordered_map<IpAddress, uint32_t> tunnels_of;  // guarded by mutex
 };
 
 // One loop's view of a pod.

@@ -6,6 +6,8 @@ import { FRAME, frame, headers, PREFACE, RawH2 } from "../../helpers/h2-raw.ts";
 import { type Arena, ECHO_PORT, type Threat } from "./threat.ts";
 
 const HALF_OPEN = 300;
+/** What the engine grants one address. */
+const TUNNELS_OF_ONE_PEER = 256;
 /** TLS must be done after 10 s; a peer that lives must answer the h2 PING sent after 10 s within 20 s. */
 const HANDSHAKE_MS = 10_000;
 const PING_MS = 30_000;
@@ -98,6 +100,36 @@ export const quickThreats: readonly Threat[] = [
       expect(await raw.status(raw.connectTo(`${arena.victim.ip}:${ECHO_PORT}`))).toBe(200);
       raw.destroy();
       for (const socket of sockets) socket.destroy();
+    },
+  },
+  {
+    class: "Slow peers",
+    name: "one member that opens 400 tunnels does not take them from others",
+    counted: ["limit_exceeded"],
+    times: 400 - TUNNELS_OF_ONE_PEER,
+    memoryBytes: 32 * 1024 * 1024,
+    attack: async (arena) => {
+      const tunnels: RawH2[] = [];
+      // Few at a time: handshakes have a bound of their own.
+      while (tunnels.length < 400) {
+        tunnels.push(...(await Promise.all(Array.from({ length: 40 }, () => arena.dial()))));
+      }
+      await eventually(
+        "the rest to be thrown out",
+        () => tunnels.filter((tunnel) => tunnel.closed).length === 400 - TUNNELS_OF_ONE_PEER,
+        HANDSHAKE_MS,
+      );
+      const standing = tunnels.filter((tunnel) => !tunnel.closed);
+      const [one] = standing;
+      if (one === undefined) throw new Error("no tunnel stands");
+      expect(await one.status(one.connectTo(`${arena.victim.ip}:${ECHO_PORT}`))).toBe(200);
+      for (const tunnel of standing) tunnel.destroy();
+      await eventually("the member to get in again", async () => {
+        const raw = await arena.dial();
+        const status = await raw.status(raw.connectTo(`${arena.victim.ip}:${ECHO_PORT}`));
+        raw.destroy();
+        return status === 200;
+      });
     },
   },
   otherProtocol("HTTP/1.1 in the clear", Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n")),
