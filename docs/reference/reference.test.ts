@@ -6,6 +6,9 @@ import { TCP_LABELS } from "../../agent/src/telemetry/series.ts";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
 
+/** How lib/src/kube finds the API. */
+const READ_BY_LIB = ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+
 /** Cells of the tables of a page. */
 function rows(page: string): string[][] {
   return page
@@ -27,25 +30,21 @@ describe("docs/reference", () => {
     expect(documented).toEqual(Object.entries(REASONS).map(([reason, [number, flag]]) => [number, reason, flag]));
   });
 
-  it("configuration.md names every variable that the agent reads, and none that nobody reads", () => {
-    const source = read("../../agent/src/config.ts");
-    const inSource = new Set(
-      [...source.matchAll(/"((?:[A-Z][A-Z0-9]*_)+[A-Z0-9]+)"/g)]
-        .map(([, name = ""]) => name)
-        .filter((n) => !n.endsWith("_")),
-    );
-    for (const name of ["XDS", "CA"]) {
-      for (const variable of [`${name}_ADDRESS`, `${name}_ROOT_CA`, `ALT_${name}_HOSTNAME`]) inSource.add(variable);
+  it.each([
+    ["agent", "## Agent"],
+    ["control", "## Control plane"],
+  ])("configuration.md names every variable that the %s reads, and none that nobody reads", (part, heading) => {
+    const source = read(`../../${part}/src/config.ts`);
+    const quoted = [...source.matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|NETWORK)"/g)].map(([, name = ""]) => name);
+    const inSource = new Set([...quoted, ...READ_BY_LIB]);
+    for (const prefix of part === "agent" ? ["XDS", "CA"] : []) {
+      for (const name of [`${prefix}_ADDRESS`, `${prefix}_ROOT_CA`, `ALT_${prefix}_HOSTNAME`]) inSource.add(name);
     }
-    const section = read("configuration.md").split(/^## /m)[1] ?? "";
-    const inDocs = new Set(
-      rows(section)
-        .flatMap(([cell = ""]) => [...cell.matchAll(/`([A-Z0-9_]+)`/g)])
-        .map(([, name = ""]) => name),
-    );
-    for (const metadata of ["INSTANCE_IPS"]) inSource.delete(metadata);
-    expect([...inDocs].filter((name) => !inSource.has(name) && !source.includes(name))).toEqual([]);
-    expect([...inSource].filter((name) => !inDocs.has(name))).toEqual([]);
+    const section = read("configuration.md").split(heading)[1]?.split("\n## ")[0] ?? "";
+    const cells = rows(section).map(([cell = ""]) => cell);
+    const inDocs = new Set(cells.flatMap((cell) => [...cell.matchAll(/`([A-Z0-9_]+)`/g)]).map(([, name = ""]) => name));
+    expect([...inDocs].filter((name) => !inSource.has(name))).toEqual([]);
+    expect(quoted.filter((name) => !inDocs.has(name))).toEqual([]);
   });
 
   it("metrics.md lists the metrics of the agent, each with its type, and their labels", () => {
