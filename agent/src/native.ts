@@ -110,7 +110,8 @@ export type Command =
   /** `name` is `namespace/name` of the Authorization. */
   | { readonly op: "set-policy"; readonly name: string; readonly policy: Policy }
   | { readonly op: "remove-policy"; readonly name: string }
-  /** All policies in force for the pod (global, namespace, selected), by name. Unknown names refuse connections. */
+  /** All policies in force for the pod (global, namespace, selected), by name. Unknown names refuse connections, and so
+   * does a pod before its first set-pod-policies. */
   | { readonly op: "set-pod-policies"; readonly pod: PodId; readonly policies: readonly string[] }
   | { readonly op: "set-pod-baggage"; readonly pod: PodId; readonly baggage: string }
   /** `host:port` of CONNECT authorities by name that this pod answers, to the application's port. */

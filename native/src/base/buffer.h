@@ -27,6 +27,8 @@ class BufferPool {
   void Give(uint8_t* block, size_t size);
   // Frees what is kept.
   void Trim();
+  // Bytes that are kept for reuse.
+  size_t kept() const { return kept_; }
   // Bytes in blocks that are in use.
   size_t in_use() const { return in_use_; }
 

@@ -153,6 +153,7 @@ void H2Connection::OnPingAck(uint64_t payload) {
 
 void H2Connection::FinishTurn() {
   if (state_ == State::kDown) return;
+  context_.TrimLater();
   if (!Flush()) return;
   if (state_ == State::kUp) {
     session_.ResumeBlocked();
