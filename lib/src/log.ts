@@ -196,13 +196,14 @@ let lastSecondText = "";
 
 /** RFC 3339 in UTC with microseconds. The text of a second is kept: thousands of lines share it. */
 export function timestamp(unixMs: number): string {
-  const second = Math.floor(unixMs / 1000);
+  // Rounded, because a sum of fractions of a millisecond lies a little beside the microsecond that it means.
+  const micros = Math.round(unixMs * 1000);
+  const second = Math.floor(micros / 1_000_000);
   if (second !== lastSecond) {
     lastSecond = second;
     lastSecondText = new Date(second * 1000).toISOString().slice(0, 20);
   }
-  const micros = Math.floor((unixMs - second * 1000) * 1000);
-  return `${lastSecondText}${String(micros).padStart(6, "0")}Z`;
+  return `${lastSecondText}${String(micros - second * 1_000_000).padStart(6, "0")}Z`;
 }
 
 /** The text of any thrown value, with its causes, on one line. */
