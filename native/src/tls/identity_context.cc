@@ -13,8 +13,8 @@ namespace weft {
 namespace {
 
 constexpr unsigned char kAlpnH2[] = {2, 'h', '2'};
-// One AES-NI round pair more or less is small beside the copies, but it is not nothing: 128 first (bench/), both
-// accepted, nothing else, as ztunnel.
+// Both accepted and nothing else, as ztunnel. 128 first: fewer rounds, 2 to 12 % more bytes per second at 16 KiB with
+// OpenSSL 3.0 (openssl speed); with the copies around it either is small.
 constexpr char kCipherSuites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
 // Key shares for the hybrid and for X25519 go out together, so that a peer without ML-KEM costs no extra round trip.
 constexpr char kGroups[] = "*X25519MLKEM768:*X25519:P-256";
