@@ -1,6 +1,6 @@
 /**
  * A small client of the Kubernetes API on node:http(s) with kept-alive connections. Why not the official one: see
- * docs/adr/0002-own-kubernetes-client.md.
+ * docs/adr/0008-own-kubernetes-client.md.
  */
 import http from "node:http";
 import https from "node:https";
