@@ -43,9 +43,11 @@ describe("the mesh in a playground", () => {
     expect(await bed.kubectl("exec", "deployment/client", "--", "curl", "-s", "-m", "5", "http://web/")).toMatch(
       /^web-/,
     );
-    expect(await bed.kubectl("-n", "istio-system", "logs", "daemonset/weft-agent", "--all-pods=true")).toContain(
-      'src.identity="spiffe://cluster.local/ns/default/sa/default"',
-    );
+    // The line follows the end of the connection.
+    await eventually("the agents' logs name who called", async () => {
+      const logs = await bed.kubectl("-n", "istio-system", "logs", "daemonset/weft-agent", "--all-pods=true");
+      return logs.includes('src.identity="spiffe://cluster.local/ns/default/sa/default"');
+    });
   });
 
   it("takes its BPF programs with it when it ends", async () => {
