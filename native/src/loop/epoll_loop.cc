@@ -1,5 +1,6 @@
 #include "loop/epoll_loop.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include <cerrno>
@@ -7,6 +8,16 @@
 #include <ctime>
 
 namespace weft {
+
+namespace {
+
+uint64_t MonotonicNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
 
 uint64_t MonotonicMs() {
   timespec now{};
@@ -36,7 +47,7 @@ void EpollLoop::Run() {
   epoll_event events[kEventsPerTurn];
   while (!stop_.load(std::memory_order_acquire)) {
     const int wait_ms = next_turn_.empty() ? timers_.NextDelayMs(now_ms_) : 0;
-    const int n = epoll_wait(epoll_.get(), events, kEventsPerTurn, wait_ms);
+    const int n = Wait(events, wait_ms);
     now_ms_ = MonotonicMs();
     // What is queued from here on belongs to the turn after this one.
     IntrusiveList<TurnTask> continued;
@@ -48,6 +59,18 @@ void EpollLoop::Run() {
     timers_.Advance(now_ms_);
     FinishTurn();
   }
+}
+
+int EpollLoop::Wait(epoll_event* events, int wait_ms) {
+  if (wait_ms == 0) return epoll_wait(epoll_.get(), events, kEventsPerTurn, 0);
+  const uint64_t begin_ns = MonotonicNs();
+  while (soon_ && MonotonicNs() - begin_ns < kPollNs) {
+    if (const int n = epoll_wait(epoll_.get(), events, kEventsPerTurn, 0); n != 0) return n;
+    sched_yield();  // whoever we wait for may need this processor
+  }
+  const int n = epoll_wait(epoll_.get(), events, kEventsPerTurn, wait_ms);
+  soon_ = n > 0 && MonotonicNs() - begin_ns < kPollNs;
+  return n;
 }
 
 void EpollLoop::FinishTurn() {

@@ -48,6 +48,11 @@ const EVP_CIPHER* Aes256Gcm() {
 
 }  // namespace
 
+RecordKey::~RecordKey() {
+  OPENSSL_cleanse(secret_.data(), secret_.size());
+  OPENSSL_cleanse(iv_, sizeof iv_);
+}
+
 std::optional<RecordKey> RecordKey::Create(uint16_t suite, std::vector<uint8_t> secret) {
   RecordKey key;
   if (suite == kAes128GcmSha256) {

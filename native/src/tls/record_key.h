@@ -28,6 +28,11 @@ enum class ContentType : uint8_t { kChangeCipherSpec = 20, kAlert = 21, kHandsha
 // records per system call, and because an idle connection then needs no SSL object.
 class RecordKey {
  public:
+  RecordKey(RecordKey&&) = default;
+  RecordKey& operator=(RecordKey&&) = default;
+  // Wipes what could open recorded traffic.
+  ~RecordKey();
+
   // nullopt when the suite is not one of ours.
   static std::optional<RecordKey> Create(uint16_t suite, std::vector<uint8_t> secret);
 

@@ -284,7 +284,7 @@ Status TlsConn::OnHandshakeMessage(std::span<const uint8_t> bytes, Buffer& out) 
     const uint8_t request = length > 0 ? handshake_[4] : 0;
     handshake_.erase(handshake_.begin(), handshake_.begin() + static_cast<ptrdiff_t>(4 + length));
     if (type == kNewSessionTicket && is_client_) continue;  // we never resume
-    if (type != kKeyUpdate || length != 1 || !handshake_.empty()) {
+    if (type != kKeyUpdate || length != 1 || request > 1 || !handshake_.empty()) {
       return Alert(kUnexpectedMessage, "unexpected handshake message", out);
     }
     if (++key_updates_ > kKeyUpdatesFree + (received_ >> 20)) {
