@@ -1,5 +1,5 @@
 # One image for agent and control plane; amd64 and arm64. DEBIAN_IMAGE may be any Debian 12.
-ARG DEBIAN_IMAGE=docker.io/library/debian:12-slim
+ARG DEBIAN_IMAGE=debian:12-slim
 
 # ---- build: compilers, npm, BPF -----------------------------------------------------------------------------------
 FROM ${DEBIAN_IMAGE} AS build
@@ -37,5 +37,7 @@ COPY lib lib
 COPY agent agent
 COPY control control
 ENV PATH=/weft/agent/bin:/weft/control/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Compiled before the first start, which saves memory and works with a read-only root.
+RUN weft-agent --help > /dev/null
 # `weft-control` is the other command.
 CMD ["weft-agent"]

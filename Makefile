@@ -35,7 +35,7 @@ build/stamp/npm: package.json package-lock.json build/stamp/apt
 	@mkdir -p $(@D) && touch $@
 
 # ---- build ------------------------------------------------------------------------------------------------------
-build: setup proto bpf addon
+build: setup proto bpf addon build/stamp/compile-cache
 
 PROTOS := $(wildcard proto/*.proto)
 proto: build/stamp/proto
@@ -66,6 +66,14 @@ build/Release/weft.node: binding.gyp $(NATIVE_SOURCES) $(wildcard bpf/include/*.
 	$(MAKE) --no-print-directory -C build BUILDTYPE=Release -j2
 	@touch $@
 
+# Types stripped and code compiled before the first start, which would otherwise keep some 20 MB for having done it.
+build/stamp/compile-cache: $(wildcard agent/src/*.ts agent/src/*/*.ts lib/src/*.ts lib/src/*/*.ts) build/stamp/proto build/stamp/npm
+	agent/bin/weft-agent --help > /dev/null
+	@touch $@
+
+# Small C programs that listen on the wire and make load: for the demo, the bench and the wide tests.
+TOOLS := build/tools/weft-wiretap build/tools/weft-bench-peer
+
 # ---- checks and tests -------------------------------------------------------------------------------------------
 check: proto
 	tsc
@@ -93,7 +101,7 @@ VITEST := vitest run --reporter=default --reporter=json
 test-unit: proto
 	$(VITEST) --project unit --outputFile.json=build/test/unit.json
 
-test-system: build build/stamp/envoy
+test-system: build $(TOOLS) build/stamp/envoy
 	$(VITEST) --project system --outputFile.json=build/test/system.json
 
 # Envoy as a peer that nobody here wrote: only the system tests need it.
@@ -108,7 +116,6 @@ fuzz: build/stamp/apt
 	$(MAKE) --no-print-directory -C native/fuzz run SECONDS_EACH=$(or $(SECONDS),30)
 
 # ---- demo and bench -----------------------------------------------------------------------------------------------
-TOOLS := build/tools/weft-wiretap build/tools/weft-bench-peer
 CC_TOOL = gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror
 build/tools/weft-wiretap: $(wildcard demo/wiretap/*.[ch]) build/stamp/apt
 	@mkdir -p $(@D)

@@ -1,5 +1,5 @@
 /** Two pairs of pods over the same two nodes: one pair outside the mesh, one in it. */
-import { eventually } from "../../demo/src/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
 import { PORTS, type RunInClient } from "./loads.ts";
 import type { Side } from "./rounds.ts";

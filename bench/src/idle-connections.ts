@@ -1,5 +1,5 @@
 /** What an idle captured connection costs the agents at either end. */
-import { eventually } from "../../demo/src/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { sumOf } from "../../demo/src/metrics-text.ts";
 import type { Stage, StageNode } from "../../demo/src/stage.ts";
 import type { Pair } from "./bench-pods.ts";

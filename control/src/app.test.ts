@@ -5,6 +5,7 @@ import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import {
   AUTHORIZATION_POLICIES,
   CONFIG_MAPS,
@@ -22,7 +23,6 @@ import {
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { NetworkMode, TunnelProtocol, type Workload, WorkloadStatus } from "#proto/workload_pb.ts";
 import { DeltaClient, type DeltaClientOptions } from "../../test/helpers/delta-client.ts";
-import { eventually } from "../../test/helpers/eventually.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 import { type Control, startControl } from "./app.ts";
 import { Authority } from "./ca/authority.ts";

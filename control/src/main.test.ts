@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { NAMESPACES } from "#lib/kube/types.ts";
-import { eventually } from "../../test/helpers/eventually.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 
 const LAUNCHER = fileURLToPath(new URL("../bin/weft-control", import.meta.url));

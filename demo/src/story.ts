@@ -1,9 +1,9 @@
 /** The demo itself: three acts, each told from what agents, pods and the wire say, and each checked. */
 import { randomBytes } from "node:crypto";
+import { eventually } from "#lib/eventually.ts";
 import type { AccessLine } from "./access-log.ts";
 import { type Claims, must } from "./claims.ts";
 import { CONVERSATION_HEAD, conversationRows, conversations, USUAL_IDENTITY } from "./conversations.ts";
-import { eventually } from "./eventually.ts";
 import type { Layout } from "./layout.ts";
 import { MANIFESTS } from "./manifests.ts";
 import { sumOf } from "./metrics-text.ts";

@@ -1,11 +1,11 @@
 /** The real agent on one node: real pods, real BPF, a control plane and a Kubernetes API of the test. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { PODS } from "#lib/kube/types.ts";
 import { AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { Action, Scope } from "#proto/authorization_pb.ts";
 import { ASK, HOLD, SERVE } from "../helpers/agent-apps.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
-import { eventually } from "../helpers/eventually.ts";
 import { authorization, serviceAddress } from "../helpers/mesh-fixtures.ts";
 
 const IDENTITY = "spiffe://cluster.local/ns/default/sa";

@@ -6,9 +6,9 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import packet from "dns-packet";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { RESOLVE } from "../helpers/agent-apps.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
-import { eventually } from "../helpers/eventually.ts";
 import { type ServiceFixture, serviceAddress } from "../helpers/mesh-fixtures.ts";
 
 /** A name server of the node, on loopback. */

@@ -3,10 +3,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { PODS } from "#lib/kube/types.ts";
 import { ASK, HOLD, SERVE } from "../helpers/agent-apps.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
-import { eventually } from "../helpers/eventually.ts";
 
 let node: AgentBed;
 let client: NodePod;

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { eventually } from "../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { sweepBeds } from "../helpers/netns.ts";
 import { type BedPod, cgroup2Mount, finished, PodBed } from "../helpers/pod-bed.ts";
 import { FakeAgent } from "./fake-agent.ts";

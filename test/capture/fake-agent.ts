@@ -1,8 +1,8 @@
 /** The process of fake-agent.cc: capture without an engine. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { eventually } from "#lib/eventually.ts";
 import { REASONS, type Reason } from "#lib/reasons.ts";
-import { eventually } from "../helpers/eventually.ts";
 import type { BedPod } from "../helpers/pod-bed.ts";
 
 const BINARY = fileURLToPath(new URL("../../build/test/capture-agent", import.meta.url));

@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { loadAddon } from "../../agent/src/native.ts";
-import { eventually } from "../helpers/eventually.ts";
 import type { BedPod } from "../helpers/pod-bed.ts";
 import { CaptureBed } from "./capture-bed.ts";
 

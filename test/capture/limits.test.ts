@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { eventually } from "../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { CaptureBed } from "./capture-bed.ts";
 
 const CONNECTIONS = 5_000;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { eventually } from "../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import type { BedPod } from "../helpers/pod-bed.ts";
 import { CaptureBed } from "./capture-bed.ts";
 import type { FakeAgent } from "./fake-agent.ts";

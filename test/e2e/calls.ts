@@ -1,6 +1,7 @@
 /** Small things that the groups of wide tests do all the time. */
+
+import { eventually } from "#lib/eventually.ts";
 import type { AccessLine } from "../../demo/src/access-log.ts";
-import { eventually } from "../../demo/src/eventually.ts";
 import type { ExecResult, Stage, StagePod } from "../../demo/src/stage.ts";
 
 /** Changes take a moment to reach the agents. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { eventually } from "../../demo/src/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { MANIFESTS } from "../../demo/src/manifests.ts";
 import { lineThat, podOf, runScript, SETTLE_MS, statusOf } from "./calls.ts";
 import type { Scene } from "./mesh.test.ts";

@@ -1,10 +1,10 @@
 /** One node with a real agent: pods on a PodBed, a fake Kubernetes API and a fake control plane that agree on them. */
 import { rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { eventually } from "#lib/eventually.ts";
 import { NAMESPACES, PODS, type Pod } from "#lib/kube/types.ts";
 import { ADDRESS_TYPE } from "#lib/xds/types.ts";
 import { AgentProcess } from "./agent-process.ts";
-import { eventually } from "./eventually.ts";
 import { FakeControl } from "./fake-control.ts";
 import { FakeKube } from "./fake-kube.ts";
 import { uidOf, type WorkloadFixture, workloadAddress } from "./mesh-fixtures.ts";

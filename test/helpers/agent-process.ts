@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { eventually } from "./eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { joinCgroup } from "./pod-bed.ts";
 
 export interface AgentProcessOptions {

@@ -4,6 +4,7 @@
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
+import { eventually } from "#lib/eventually.ts";
 import { CREATE_CERTIFICATE_METHOD, DELTA_ADS_METHOD, formatNodeId } from "#lib/xds/types.ts";
 import { type Authorization, AuthorizationSchema } from "#proto/authorization_pb.ts";
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from "#proto/ca_pb.ts";
@@ -14,7 +15,6 @@ import {
   DeltaDiscoveryResponseSchema,
 } from "#proto/discovery_pb.ts";
 import { type Address, AddressSchema } from "#proto/workload_pb.ts";
-import { eventually } from "./eventually.ts";
 
 export interface DeltaClientOptions {
   readonly port: number;

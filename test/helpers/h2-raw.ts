@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { type ConnectionOptions, connect as tlsConnect } from "node:tls";
-import { eventually } from "./eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import type { Svid } from "./pki.ts";
 
 // RFC 9113, 6.

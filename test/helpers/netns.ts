@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
-import { eventually } from "./eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { cgroup2Mount } from "./pod-bed.ts";
 
 /** Removes everything of beds called `<tag>-<pid>` whose process is gone. */

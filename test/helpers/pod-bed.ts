@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { eventually } from "./eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 
 export interface BedPod {
   readonly name: string;

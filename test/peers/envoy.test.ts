@@ -1,8 +1,8 @@
 /** Envoy at the other end of our tunnels, in both directions. */
 import type { ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { type EnvoyTls, hboneClient, hboneServer, startEnvoy } from "../helpers/envoy.ts";
-import { eventually } from "../helpers/eventually.ts";
 import { appPath, identityOf, MeshBed, type MeshPod } from "../helpers/mesh-bed.ts";
 import { TestCa } from "../helpers/pki.ts";
 import type { BedPod, RunResult } from "../helpers/pod-bed.ts";

@@ -1,7 +1,7 @@
 /** The pinger in a pod, watched: it must work while others attack, and go on working afterwards. */
 import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
-import { eventually } from "../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { appPath } from "../helpers/mesh-bed.ts";
 import type { BedPod, PodBed } from "../helpers/pod-bed.ts";
 

@@ -5,7 +5,7 @@
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { eventually } from "../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { RawH2 } from "../helpers/h2-raw.ts";
 import { identityOf, MeshBed } from "../helpers/mesh-bed.ts";
 import { GoodClient } from "./good-client.ts";

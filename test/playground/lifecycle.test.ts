@@ -2,11 +2,11 @@ import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { playgroundCgroup, tearDown } from "../../playground/src/down.ts";
 import type { NetworkPlan } from "../../playground/src/network/plan.ts";
 import { stateDir } from "../../playground/src/state.ts";
 import { run } from "../../playground/src/system/command.ts";
-import { eventually } from "../helpers/eventually.ts";
 import { Bed, service, webDeployment } from "./bed.ts";
 
 const WEFT = resolve(import.meta.dirname, "../../cli/bin/weft");

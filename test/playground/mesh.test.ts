@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { deployMesh, type Mesh } from "../../playground/src/mesh.ts";
 import { run } from "../../playground/src/system/command.ts";
-import { eventually } from "../helpers/eventually.ts";
 import { Bed, service, webDeployment } from "./bed.ts";
 
 describe("the mesh in a playground", () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually } from "../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { Bed, service, webDeployment } from "./bed.ts";
 
 const HEADLESS = `apiVersion: v1

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { eventually } from "../../../test/helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { HostCache } from "./host-cache.ts";
 
 test("an answer comes from memory, is fetched again when it expires, and a failure keeps the last good one", async () => {

@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import { LogRoot } from "#lib/log.ts";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { NodeSchema } from "#proto/discovery_pb.ts";
-import { eventually } from "../../../test/helpers/eventually.ts";
 import { FakeControl } from "../../../test/helpers/fake-control.ts";
 import { authorization, serviceAddress, uidOf, workloadAddress } from "../../../test/helpers/mesh-fixtures.ts";
 import { TestCa } from "../../../test/helpers/pki.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { eventually } from "../../../test/helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 describe("WorkQueue", () => {

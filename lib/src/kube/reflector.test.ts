@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { eventually } from "../../../test/helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
 import type { KubeClient } from "./client.ts";
 import { Reflector } from "./reflector.ts";

@@ -1,6 +1,6 @@
 /** Members of the mesh that use up what they may have. */
 import { expect } from "vitest";
-import { eventually } from "../../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import {
   FLAG,
   FRAME,

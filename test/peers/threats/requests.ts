@@ -1,8 +1,8 @@
 /** Members of the mesh that ask for what they must not have. */
 import { connect } from "node:net";
 import { expect } from "vitest";
+import { eventually } from "#lib/eventually.ts";
 import type { Reason } from "#lib/reasons.ts";
-import { eventually } from "../../helpers/eventually.ts";
 import { FLAG, FRAME, frame, type Header, hpack, type RawH2 } from "../../helpers/h2-raw.ts";
 import { type Arena, ECHO_PORT, RECORDER_PORT, type Threat } from "./threat.ts";
 

@@ -1,7 +1,7 @@
 /** Peers that take their time, or speak something else. Deadlines as the engine has them. */
 import { connect, type Socket } from "node:net";
 import { expect } from "vitest";
-import { eventually } from "../../helpers/eventually.ts";
+import { eventually } from "#lib/eventually.ts";
 import { FRAME, frame, headers, PREFACE, RawH2 } from "../../helpers/h2-raw.ts";
 import { type Arena, ECHO_PORT, type Threat } from "./threat.ts";
 
