@@ -82,6 +82,11 @@ describe("a value that cannot be used is named with what is expected", () => {
     ["TERMINATION_GRACE_PERIOD_SECONDS", "-1"],
     ["ZTUNNEL_WORKER_THREADS", "many"],
     ["NODE_NAME", ""],
+    ["XDS_ON_DEMAND", "true"],
+    ["PROXY_MODE", "dedicated"],
+    ["TLS12_ENABLED", "true"],
+    ["CRL_PATH", "/etc/crl.pem"],
+    ["COMPLIANCE_POLICY", "pqc"],
   ])("%s=%s", (name, value) => {
     expect(() => loadConfig({ ...base, [name]: value })).toThrow(`environment variable ${name}="${value}": expected `);
   });

@@ -87,6 +87,7 @@ const JSON_METADATA_PREFIX = "ISTIO_METAJSON_";
 
 /** Throws EnvError, naming the variable, for the first value that cannot be used. */
 export function loadConfig(env: Env): AgentConfig {
+  refuseUnsupported(env);
   const nodeName = required(env, "NODE_NAME", "the name of the Kubernetes node that this agent runs on");
   const clusterId = envString(env, "ISTIO_META_CLUSTER_ID") ?? envString(env, "CLUSTER_ID", "Kubernetes");
   const podName = envString(env, "POD_NAME", "");
@@ -254,6 +255,24 @@ function logFilter(env: Env): string {
     );
   }
   return value;
+}
+
+/** Variables of ztunnel's that ask for what this agent does not do, and the one value that asks for nothing. */
+const UNSUPPORTED: readonly (readonly [name: string, harmless: string])[] = [
+  ["XDS_ON_DEMAND", "false"],
+  ["PROXY_MODE", "shared"],
+  ["TLS12_ENABLED", "false"],
+  ["CRL_PATH", ""],
+  ["COMPLIANCE_POLICY", ""],
+];
+
+/** To start without a revocation list or a policy that somebody relies on would be worse than not to start. */
+function refuseUnsupported(env: Env): void {
+  for (const [name, harmless] of UNSUPPORTED) {
+    const value = envString(env, name, harmless);
+    if (value === harmless) continue;
+    throw new EnvError(name, value, `${harmless === "" ? "nothing" : `"${harmless}"`}; this agent does not support it`);
+  }
 }
 
 function required(env: Env, name: string, what: string): string {
