@@ -1,10 +1,12 @@
 /** A node's worth of pods with a fake agent that captures for them, and programs that ask what an application sees. */
+
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { eventually } from "#lib/eventually.ts";
+import { cgroupMount } from "../../playground/src/system/cgroup.ts";
 import { sweepBeds } from "../helpers/netns.ts";
-import { type BedPod, cgroup2Mount, finished, PodBed } from "../helpers/pod-bed.ts";
+import { type BedPod, finished, PodBed } from "../helpers/pod-bed.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -32,7 +34,7 @@ export class CaptureBed {
   private constructor(subnet: number) {
     this.pods = new PodBed(TAG, subnet);
     this.pinDir = `/sys/fs/bpf/${this.pods.name}`;
-    this.kubeletCgroup = `${cgroup2Mount()}/${this.pods.name}/kubelet`;
+    this.kubeletCgroup = `${cgroupMount()}/${this.pods.name}/kubelet`;
     mkdirSync(this.kubeletCgroup);
   }
 
@@ -74,7 +76,7 @@ export class CaptureBed {
 
   /** The same on the node itself, in the cgroup of neither a pod nor the kubelet: a peer outside the mesh. */
   async outside(code: string): Promise<unknown> {
-    return parse(await finished(this.#spawnOnNode(cgroup2Mount(), code)));
+    return parse(await finished(this.#spawnOnNode(cgroupMount(), code)));
   }
 
   /** Starts Python in the pod that stays, and waits until it says "ready". */

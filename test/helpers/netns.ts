@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { eventually } from "#lib/eventually.ts";
-import { cgroup2Mount } from "./pod-bed.ts";
+import { cgroupMount } from "../../playground/src/system/cgroup.ts";
 
 /** Removes everything of beds called `<tag>-<pid>` whose process is gone. */
 export async function sweepBeds(tag: string): Promise<void> {
@@ -11,7 +11,7 @@ export async function sweepBeds(tag: string): Promise<void> {
   // The kernel takes a dead namespace's interfaces away by itself, a moment later.
   for (const device of staleIn("/sys/class/net", tag)) remove(device, "ip", ["link", "del", basename(device)]);
   for (const pins of staleIn("/sys/fs/bpf", tag)) remove(pins, "/bin/sh", ["-eu", "-c", REMOVE_TREE, pins]);
-  for (const cgroup of staleIn(cgroup2Mount(), tag)) await removeCgroup(cgroup);
+  for (const cgroup of staleIn(cgroupMount(), tag)) await removeCgroup(cgroup);
 }
 
 const REMOVE_TREE = 'find "$0" -depth -not -type d -delete; find "$0" -depth -delete';

@@ -3,9 +3,11 @@
  * runs in pods and `<bed>/agent` for the engine. The host end of the bridge has an address too, so that the test process
  * itself can be a peer on the pod network. Everything carries the bed's name and goes with `dispose`.
  */
+
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { eventually } from "#lib/eventually.ts";
+import { cgroupMount } from "../../playground/src/system/cgroup.ts";
 
 export interface BedPod {
   readonly name: string;
@@ -52,10 +54,10 @@ export class PodBed {
     return `fd88:${this.#subnet}::1`;
   }
   get podsCgroup(): string {
-    return `${cgroup2Mount()}/${this.name}/kubepods`;
+    return `${cgroupMount()}/${this.name}/kubepods`;
   }
   get agentCgroup(): string {
-    return `${cgroup2Mount()}/${this.name}/agent`;
+    return `${cgroupMount()}/${this.name}/agent`;
   }
 
   /** `folder`: name of the pod's cgroup, as the kubelet or a runtime would call it. */
@@ -120,19 +122,10 @@ export class PodBed {
     }
     execFileSync("ip", ["link", "del", this.#bridge]);
     await eventually("empty cgroups", () => {
-      removeCgroupTree(`${cgroup2Mount()}/${this.name}`);
+      removeCgroupTree(`${cgroupMount()}/${this.name}`);
       return true;
     });
   }
-}
-
-/** Mount point of cgroup v2, wherever this machine has it. */
-export function cgroup2Mount(): string {
-  for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n")) {
-    const [, mountPoint, type] = line.split(" ");
-    if (type === "cgroup2" && mountPoint !== undefined) return mountPoint;
-  }
-  throw new Error("cgroup v2 is not mounted; mount it, for example at /sys/fs/cgroup");
 }
 
 /** Puts a process into a cgroup. */

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { cgroup2Mount, findCgroups, findPodCgroup, ownPath, processesBelow } from "./cgroups.ts";
+import { cgroup2Mount } from "#lib/cgroup2.ts";
+import { findCgroups, findPodCgroup, ownPath, processesBelow } from "./cgroups.ts";
 
 const UID = "0f3c1d2e-1111-4222-8333-444455556666";
 const OTHER = "99999999-1111-4222-8333-444455556666";

@@ -1,6 +1,8 @@
 /** Where the cgroups of this node are: unified or hybrid hierarchy, any runtime's layout. */
+
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { cgroup2Mount } from "#lib/cgroup2.ts";
 
 export interface NodeCgroups {
   /** Holds all pods. */
@@ -46,15 +48,6 @@ export function findCgroups(overrides: CgroupOverrides, procDir = "/proc"): Node
       (path) => path !== pods && !pods.startsWith(`${path}/`) && isFolder(path),
     );
   return { pods, agent, ...(kubelet === undefined ? {} : { kubelet }) };
-}
-
-/** The first cgroup2 mount in the text of a `mounts` file. */
-export function cgroup2Mount(mounts: string): string | undefined {
-  for (const line of mounts.split("\n")) {
-    const [, path = "", type] = line.split(" ");
-    if (type === "cgroup2") return path.replace(/\\040/g, " ");
-  }
-  return undefined;
 }
 
 /** The path in the unified hierarchy from the text of a `cgroup` file. */

@@ -1,14 +1,16 @@
 /** One container of a pod: its process, restarts, probes and status. */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { pause } from "#lib/backoff.ts";
 import { timestamp } from "../api/objects.ts";
 import { type Image, resolveImage, UnknownImageError } from "../images.ts";
 import type { Container as ContainerSpec, ContainerState, ContainerStatus, Probe } from "../kinds/types.ts";
 import { isPopulated, killCgroup, makeCgroup, removeCgroup } from "../system/cgroup.ts";
 import { EnvironmentError, expand } from "./environment.ts";
-import { type ProbeTarget, runProbe, sleep } from "./prober.ts";
+import { type ProbeTarget, runProbe } from "./prober.ts";
 import { type ContainerSetup, containerScript, enterCommand, programCommand } from "./rootfs.ts";
 
 /** Waiting times between restarts: shorter than Kubernetes' 10 s to 5 min, for somebody is watching. */
@@ -100,7 +102,7 @@ export class Container {
       const ended = await this.#runOnce(image);
       if (ended === undefined) {
         // Not started; the reason is in the state.
-        await sleep(BACKOFF_MS.first, signal);
+        await pause(BACKOFF_MS.first, signal);
         continue;
       }
       code = ended;
@@ -111,7 +113,7 @@ export class Container {
       this.#lastState = this.#state;
       this.#set({ waiting: { reason: "CrashLoopBackOff", message } });
       this.#host.event("Warning", "BackOff", `Back-off restarting failed container ${this.spec.name}`);
-      await sleep(backoffMs, signal);
+      await pause(backoffMs, signal);
       backoffMs = Math.min(BACKOFF_MS.longest, backoffMs * 2);
       if (!signal.aborted) this.#restarts += 1;
     }
@@ -127,7 +129,7 @@ export class Container {
     const preStop = this.spec.lifecycle?.preStop;
     if (this.isRunning && preStop !== undefined && graceSeconds > 0) {
       if (preStop.sleep !== undefined)
-        await sleep(Math.min(preStop.sleep.seconds, graceSeconds) * 1000, new AbortController().signal);
+        await pause(Math.min(preStop.sleep.seconds, graceSeconds) * 1000, new AbortController().signal);
       if (preStop.exec !== undefined) await this.exec(preStop.exec.command, graceSeconds * 1000);
     }
     this.#stop.abort();
@@ -183,7 +185,7 @@ export class Container {
         if (!(error instanceof UnknownImageError)) throw error;
         this.#set({ waiting: { reason: isFirst ? "ErrImagePull" : "ImagePullBackOff", message: error.message } });
         this.#host.event("Warning", "Failed", `Failed to pull image: ${error.message}`);
-        await sleep(IMAGE_RETRY_MS, this.#stop.signal);
+        await pause(IMAGE_RETRY_MS, this.#stop.signal);
       }
     }
     return undefined;

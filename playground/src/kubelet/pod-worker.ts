@@ -1,6 +1,8 @@
 /** One pod on its node, from its assignment to its end. */
+
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pause } from "#lib/backoff.ts";
 import { sameJson, timestamp } from "../api/objects.ts";
 import type { Image } from "../images.ts";
 import type { Condition, Container as ContainerSpec, ContainerStatus, Pod, PodStatus } from "../kinds/types.ts";
@@ -9,7 +11,6 @@ import { makeCgroup } from "../system/cgroup.ts";
 import { setprivArguments } from "./capabilities.ts";
 import { Container, type ContainerHost } from "./container.ts";
 import { containerEnvironment, EnvironmentError, type PodFacts, type References } from "./environment.ts";
-import { sleep } from "./prober.ts";
 import type { ContainerSetup, Mount } from "./rootfs.ts";
 import { type PodAddresses, Sandbox } from "./sandbox.ts";
 import { PodVolumes, VolumeError, type VolumeSources } from "./volumes.ts";
@@ -160,7 +161,7 @@ export class PodWorker {
         const message = error instanceof Error ? error.message : String(error);
         this.#event("Warning", "FailedMount", `MountVolume.SetUp failed: ${message}`);
         if (!(error instanceof VolumeError) && !(error instanceof EnvironmentError)) this.#changed();
-        await sleep(VOLUME_RETRY_MS, this.#stop.signal);
+        await pause(VOLUME_RETRY_MS, this.#stop.signal);
       }
     }
   }
@@ -168,7 +169,7 @@ export class PodWorker {
   async #keepVolumes(): Promise<void> {
     const { signal } = this.#stop;
     for (;;) {
-      await sleep(Math.min(VOLUME_RECHECK_MS, this.#volumes.renewInMs ?? VOLUME_RECHECK_MS), signal);
+      await pause(Math.min(VOLUME_RECHECK_MS, this.#volumes.renewInMs ?? VOLUME_RECHECK_MS), signal);
       if (signal.aborted) return;
       this.refreshVolumes();
     }
@@ -307,7 +308,7 @@ export class PodWorker {
         this.#sent = status;
       } catch {
         this.#sent = undefined;
-        await sleep(STATUS_RETRY_MS, this.#stop.signal);
+        await pause(STATUS_RETRY_MS, this.#stop.signal);
         if (this.#stop.signal.aborted) break;
         this.#isStale = true;
       }

@@ -1,7 +1,9 @@
 /** Probes: http, tcp and exec, from the kubelet's own sockets. */
+
 import http from "node:http";
 import https from "node:https";
 import net from "node:net";
+import { pause } from "#lib/backoff.ts";
 import type { Container, Probe } from "../kinds/types.ts";
 
 export interface ProbeTarget {
@@ -105,7 +107,7 @@ export async function runProbe(
   let failures = 0;
   let verdict: boolean | undefined;
   // A probe that may kill waits for one period at least, so that a slow start is not a failure.
-  await sleep(Math.max((probe.initialDelaySeconds ?? 0) * 1000, options.isEager ? 0 : periodMs), signal);
+  await pause(Math.max((probe.initialDelaySeconds ?? 0) * 1000, options.isEager ? 0 : periodMs), signal);
   while (!signal.aborted) {
     const isYoung = options.isEager && verdict === undefined && performance.now() - begun < EAGER_FOR_MS;
     const why = await probeOnce(probe, target);
@@ -126,19 +128,6 @@ export async function runProbe(
         events.onResult(false);
       }
     }
-    await sleep(isYoung && why !== undefined ? Math.min(EAGER_PERIOD_MS, periodMs) : periodMs, signal);
+    await pause(isYoung && why !== undefined ? Math.min(EAGER_PERIOD_MS, periodMs) : periodMs, signal);
   }
-}
-
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted || ms <= 0) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

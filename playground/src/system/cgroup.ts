@@ -1,14 +1,16 @@
 /** Control groups (version 2) as folders: made, emptied and removed. */
+
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { cgroup2Mount } from "#lib/cgroup2.ts";
 
 /** Where version 2 is mounted: /sys/fs/cgroup, or beside version 1 on hybrid hosts. Throws when nowhere. */
-export function cgroupMount(mounts: string = readFileSync("/proc/self/mounts", "utf8")): string {
-  for (const line of mounts.split("\n")) {
-    const [, target, type] = line.split(" ");
-    if (type === "cgroup2" && target !== undefined) return target;
+export function cgroupMount(): string {
+  const mount = cgroup2Mount(readFileSync("/proc/self/mounts", "utf8"));
+  if (mount === undefined) {
+    throw new Error("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup");
   }
-  throw new Error("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup");
+  return mount;
 }
 
 export function makeCgroup(path: string): void {
