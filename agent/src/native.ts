@@ -173,6 +173,23 @@ export type EngineEvent =
   /** Events lost since the last batch because JavaScript did not keep up. */
   | { readonly type: "events-lost"; readonly count: number };
 
+/** A connection to an enrolled pod, as its policies see it. */
+export interface PolicyPeer {
+  /** Absent: plaintext, nobody has proved who it is. */
+  readonly identity?: string;
+  readonly sourceIp: string;
+  readonly destinationIp: string;
+  readonly port: number;
+}
+
+export interface PolicyAnswer {
+  readonly allowed: boolean;
+  /** The DENY policy that matched; empty when no ALLOW did; absent when none decided. */
+  readonly policy?: string;
+  /** Dry-run policies that would have denied. Whoever decides in the engine's place must not leave them unreported. */
+  readonly dryRun: readonly string[];
+}
+
 /** Defaults are ambient's (windows, pool sizes, timeouts); names as in the environment variables that set them. */
 export interface EngineOptions {
   /** Event loops; default: cores, at most 4. */
@@ -214,6 +231,8 @@ export interface Engine {
   /** Opens 15053 on loopback in the pod's namespace (udp and tcp, `::1` when lo has it) and hands over the fds, IPv4 first. */
   openDnsSockets(id: PodId): { readonly udp: readonly number[]; readonly tcp: readonly number[] };
   apply(commands: readonly Command[]): void;
+  /** What the policies that are in force for the pod say of such a connection, after everything that was applied. */
+  evaluate(pod: PodId, peer: PolicyPeer): PolicyAnswer;
   connections(): ConnectionRecord[];
   stats(): EngineStats;
   /** Stops accepting, sends GOAWAY, resolves when nothing is left or at the deadline after closing the rest. */
@@ -233,6 +252,11 @@ export interface BpfOptions {
   readonly kubeletCgroup?: string;
   /** Captured connections at a time on this node, default 262,144. Pinned maps keep the size they were made with. */
   readonly maxFlows?: number;
+  /**
+   * Connections that BPF alone handled and that have ended or were denied: `struct weft_event`s one after the other
+   * (bpf/include/weft_abi.h). Called on the JS thread, at most some 20 times a second.
+   */
+  readonly onDirectEvents?: (events: Uint8Array) => void;
 }
 
 export interface CapturedPod {
@@ -241,6 +265,69 @@ export interface CapturedPod {
   readonly addresses: readonly string[];
   /** Steer DNS (udp and tcp port 53) to 15053. */
   readonly dns: boolean;
+  /** The pod has asked for express connections (annotation `weft.dev/express: enabled`). */
+  readonly express?: boolean;
+}
+
+/** Cookie of a pod's network namespace: how the kernel's maps name a pod. Never used again while the kernel runs. */
+export type NetnsCookie = bigint;
+
+/** One endpoint of a route that BPF may choose. */
+export interface DirectEndpoint {
+  /** `RouteEndpoint.key`: a choice that the agent must carry out names the endpoint by it. */
+  readonly key: number;
+  /** Relative weight, at least 1. The choice is random by weight, per connection. */
+  readonly weight: number;
+  /** Where the application listens. */
+  readonly address: SocketAddress;
+  /** `direct`: enrolled on this node, `pod` says which; `agent`: reached by tunnel; `plain`: nothing needs the agent. */
+  readonly path: "direct" | "agent" | "plain";
+  readonly pod?: NetnsCookie;
+}
+
+/** What a verdict is about. The family is part of it because policies may ask for addresses. */
+export interface VerdictKey {
+  readonly source: NetnsCookie;
+  readonly destination: NetnsCookie;
+  readonly port: number;
+  readonly family: 4 | 6;
+}
+
+/** Changes of what BPF decides by itself, carried out one after the other. */
+export type DirectCommand =
+  /** Replaces the route as a whole; a connection sees the old one, the new one, or asks the agent. */
+  | {
+      readonly op: "set-route";
+      readonly pod: NetnsCookie;
+      readonly destination: SocketAddress;
+      readonly endpoints: readonly DirectEndpoint[];
+    }
+  | { readonly op: "remove-route"; readonly pod: NetnsCookie; readonly destination: SocketAddress }
+  /** Counts until the destination's verdicts are expired. */
+  | { readonly op: "set-verdict"; readonly verdict: VerdictKey; readonly allow: boolean }
+  | { readonly op: "remove-verdict"; readonly verdict: VerdictKey }
+  /** Nothing decided so far about connections to this pod counts any more: they go to the agent. */
+  | { readonly op: "expire-verdicts"; readonly pod: NetnsCookie }
+  /** Whether plaintext from outside may go to the pod's applications without the agent. */
+  | { readonly op: "set-open"; readonly pod: NetnsCookie; readonly open: boolean };
+
+/** Names a connection that BPF alone handles, as the fields of a `struct weft_event` do. */
+export interface DirectConnection {
+  readonly path: "direct" | "plain-out" | "plain-in";
+  /** 0n: not a pod of this node. */
+  readonly sourcePod: NetnsCookie;
+  readonly destinationPod: NetnsCookie;
+  readonly source: SocketAddress;
+  readonly destination: SocketAddress;
+}
+
+/** Whether a kernel's shortcut is used for a pod, and if not why. */
+export interface Shortcut {
+  readonly pod: NetnsCookie;
+  /** The host's end of the pod's device, where one was found. */
+  readonly device: string | undefined;
+  /** Undefined: it is on. */
+  readonly off: string | undefined;
 }
 
 /** Pinned links and maps. Everything survives the process; `load` adopts what is there. */
@@ -253,6 +340,25 @@ export interface BpfPlane {
   captured(): bigint[];
   /** Per-reason counters of the BPF programs, by label. */
   counters(): Record<string, number>;
+  /**
+   * What BPF may decide by itself. A command that cannot be carried out (a full map) leaves its subject to the agent;
+   * the returned texts say so, one per failure.
+   */
+  direct(commands: readonly DirectCommand[]): string[];
+  /** Routes that the maps hold, an earlier process's included. */
+  routes(): { readonly pod: NetnsCookie; readonly destination: SocketAddress }[];
+  /** Connections that BPF alone handles and that are open now: `struct weft_event`s one after the other. */
+  directConnections(): Uint8Array;
+  /** Ends these with a reset to both ends. Returns how many there still were. */
+  endDirect(connections: readonly DirectConnection[]): number;
+  /** Renews the permission to send plaintext to destinations outside the mesh, which ends by itself after this time. */
+  permitPlain(forMs: number): void;
+  /** Peer redirect, pod by pod. */
+  redirects(): Shortcut[];
+  /** Looks again whether other programs have come to the pods' devices or left them. */
+  checkRedirects(): void;
+  /** Undefined: express connections are offered. Else the guard that this kernel does not keep, in words. */
+  expressOff(): string | undefined;
   close(): void;
 }
 

@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-#define WEFT_ABI 1
+#define WEFT_ABI 2
 
 /* Ports that the agent listens on inside a pod's network namespace. */
 #define WEFT_PORT_OUTBOUND 15001
@@ -33,6 +33,16 @@
 #define WEFT_MAX_REASONS 128
 /* The agent that runs now and the one that drains during an upgrade. */
 #define WEFT_MAX_AGENTS 2
+/* Destinations that pods of this node have asked for, as many as the agent's book of routes holds. */
+#define WEFT_MAX_ROUTES 65536
+/* Slots of all endpoint sets; a set that does not fit leaves its routes to the agent. */
+#define WEFT_MAX_ENDPOINTS 262144
+/* Pairs of pods of this node that talk, by port: 110 pods, each with a dozen local peers, twice over,
+ * would be 3,000.
+ */
+#define WEFT_MAX_VERDICTS 65536
+/* Bytes of the event ring: 6,000 records, 300 ms of 20,000 connections a second. */
+#define WEFT_EVENTS_BYTES (1 << 20)
 
 #ifdef __cplusplus
 #define WEFT_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)
@@ -59,6 +69,10 @@ WEFT_ASSERT_SIZE(struct weft_address, 24);
 #define WEFT_POD_HAS_IP4 (1U << 0)
 #define WEFT_POD_HAS_IP6 (1U << 1)
 #define WEFT_POD_DNS (1U << 2)
+/* No policy is in force for this pod: plaintext from outside may go to its applications by itself. */
+#define WEFT_POD_OPEN (1U << 3)
+/* The pod has asked for express connections. */
+#define WEFT_POD_EXPRESS (1U << 4)
 
 struct weft_pod {
 	/* Where captured connections are sent (port 15001): the pod's first address of each family.
@@ -66,9 +80,15 @@ struct weft_pod {
 	struct weft_ip ip4;
 	struct weft_ip ip6;
 	__u32 flags;
+	/* A verdict about connections to this pod counts only if it has this epoch. */
+	__u32 epoch;
+	/* The host's end of the pod's device where packets may be sent past the host's network; 0:
+	 * none.
+	 */
+	__u32 ifindex;
 	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_pod, 40);
+WEFT_ASSERT_SIZE(struct weft_pod, 48);
 
 /* weft_own_addrs: the addresses of an enrolled pod -> 1. */
 struct weft_own_addr {
@@ -92,19 +112,172 @@ WEFT_ASSERT_SIZE(struct weft_flow_key, 48);
 
 #define WEFT_FLOW_ORIG_DST 1 /* address: what the application asked for */
 #define WEFT_FLOW_CLIENT 2   /* address: the client that the agent dials for */
+/* An approved connection between two pods of this node. Its key has the namespace of the
+ * destination, whose sk_lookup asks. address: what the application asked for.
+ */
+#define WEFT_FLOW_DIRECT 3
 
 struct weft_flow {
 	struct weft_address address;
 	/* Cookie of the socket that made the entry. */
 	__u64 initiator;
-	/* WEFT_FLOW_ORIG_DST: cookie of the agent's socket at the other end, 0 until there is one.
-	 * The entry dies with it, or with the initiator when the connection never came about.
+	/* Cookie of the socket at the other end (WEFT_FLOW_ORIG_DST: the agent's), 0 until there is
+	 * one. An entry of WEFT_FLOW_ORIG_DST dies with it, or with the initiator when the connection
+	 * never came about; the others die with the initiator.
 	 */
 	__u64 acceptor;
+	/* WEFT_FLOW_DIRECT: network namespace of the initiator. */
+	__u64 src_netns;
 	__u32 kind;
+	/* WEFT_FLOW_ORIG_DST: key of the endpoint that was chosen for the agent; 0: it chooses. */
+	__u32 endpoint;
+};
+WEFT_ASSERT_SIZE(struct weft_flow, 56);
+
+/* weft_routes: what connections of a pod to an address do -> a set of endpoints. No entry: ask the
+ * agent, which compiles the route and may write it here. Port in host order.
+ */
+struct weft_route_key {
+	__u64 netns;
+	struct weft_ip dst;
+	__u16 port;
+	__u16 _pad;
+	__u32 _pad2;
+};
+WEFT_ASSERT_SIZE(struct weft_route_key, 32);
+
+struct weft_route {
+	/* Sets are never changed, a new one takes their place: whoever holds an old number finds its
+	 * slots or none, never a mixture.
+	 */
+	__u32 set;
+	/* Slots in the set, at least 1. */
+	__u32 count;
+};
+WEFT_ASSERT_SIZE(struct weft_route, 8);
+
+/* weft_endpoints: one endpoint of a set. A slot is drawn evenly, then kept or exchanged for its alias
+ * (Walker's alias method), which gives each endpoint its weight with two look-ups at most.
+ */
+struct weft_endpoint_key {
+	__u32 set;
+	__u32 slot;
+};
+WEFT_ASSERT_SIZE(struct weft_endpoint_key, 8);
+
+#define WEFT_ENDPOINT_DIRECT 1 /* enrolled on this node: direct when the verdict allows */
+#define WEFT_ENDPOINT_AGENT 2  /* the agent tunnels to it */
+#define WEFT_ENDPOINT_PLAIN 3  /* outside the mesh, and nothing needs the agent */
+
+struct weft_endpoint {
+	/* Where the application listens. */
+	struct weft_address address;
+	/* WEFT_ENDPOINT_DIRECT: cookie of the endpoint's network namespace. */
+	__u64 netns;
+	/* RouteEndpoint.key of the agent. */
+	__u32 key;
+	__u32 kind;
+	/* Keep this slot when a random 32-bit number is at most this, else take `alias`. */
+	__u32 keep;
+	__u32 alias;
+};
+WEFT_ASSERT_SIZE(struct weft_endpoint, 48);
+
+/* weft_verdicts: may this pod connect to that one? No entry, or one of another epoch: ask the agent.
+ * The family is part of the question because policies may ask for addresses.
+ */
+struct weft_verdict_key {
+	__u64 src_netns;
+	__u64 dst_netns;
+	__u32 port;
+	/* AF_INET or AF_INET6 */
+	__u32 family;
+};
+WEFT_ASSERT_SIZE(struct weft_verdict_key, 24);
+
+struct weft_verdict {
+	/* weft_pod.epoch of the destination when it was decided. */
+	__u32 epoch;
+	/* 1: allow, 0: deny */
+	__u32 allow;
+};
+WEFT_ASSERT_SIZE(struct weft_verdict, 8);
+
+/* Paths of connections that BPF alone handles. */
+#define WEFT_PATH_DIRECT 1    /* between two enrolled pods of this node */
+#define WEFT_PATH_PLAIN_OUT 2 /* of an enrolled pod to an address outside the mesh */
+#define WEFT_PATH_PLAIN_IN 3  /* into a pod without policies (WEFT_POD_OPEN) */
+
+/* weft_direct: sk_storage of both sockets of a direct connection, and of the local one of a plain
+ * connection: what its record says, and how to find its flow.
+ */
+#define WEFT_SIDE_INITIATOR 1
+#define WEFT_SIDE_ACCEPTOR 2
+
+struct weft_direct {
+	/* The initiator's view. WEFT_PATH_DIRECT: also the key in weft_flows. netns: the destination's,
+	 * or the pod's own on plain paths.
+	 */
+	struct weft_flow_key flow;
+	struct weft_address asked;
+	/* 0: no pod of ours. */
+	__u64 src_netns;
+	__u64 dst_netns;
+	/* CLOCK_BOOTTIME */
+	__u64 opened_ns;
+	__u32 path;
+	__u32 side;
+	__u32 endpoint;
+	__u32 flags;
+};
+WEFT_ASSERT_SIZE(struct weft_direct, 112);
+
+/* weft_events: ring buffer; also what the iterator over open connections writes. The decoder is
+ * agent/src/direct/event-decoder.ts.
+ */
+#define WEFT_EVENT_OPEN 1   /* is open now (iterator only) */
+#define WEFT_EVENT_CLOSED 2 /* has ended */
+#define WEFT_EVENT_DENIED 3 /* connect() was refused by a verdict */
+
+#define WEFT_EVENT_ESTABLISHED (1U << 0)
+#define WEFT_EVENT_EXPRESS (1U << 1)    /* some bytes went by sk_msg */
+#define WEFT_EVENT_REDIRECTED (1U << 2) /* packets went by bpf_redirect_peer */
+
+struct weft_event {
+	__u32 kind;
+	__u32 path;
+	/* 0: no pod of ours. */
+	__u64 src_netns;
+	__u64 dst_netns;
+	struct weft_address source;
+	/* What the application asked for; PLAIN_IN: the same as destination. */
+	struct weft_address asked;
+	struct weft_address destination;
+	/* CLOCK_BOOTTIME. Open: the time of the look. */
+	__u64 opened_ns;
+	__u64 closed_ns;
+	/* From and to the initiator, payload as the applications count it. */
+	__u64 request_bytes;
+	__u64 response_bytes;
+	/* The kernel's smoothed round trip time; 0: none measured. */
+	__u32 srtt_us;
+	__u32 retransmits;
+	__u32 endpoint;
+	/* enum weft_reason */
+	__u32 reason;
+	__u32 flags;
 	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_flow, 48);
+WEFT_ASSERT_SIZE(struct weft_event, 152);
+
+/* weft_redirects: packets of an established direct connection, as the pod that sends them sees it
+ * (netns: that pod's) -> the host's end of the other pod's device.
+ */
+struct weft_redirect {
+	__u32 ifindex;
+	__u32 _pad;
+};
+WEFT_ASSERT_SIZE(struct weft_redirect, 8);
 
 /* weft_listeners: SOCKHASH of the sockets that take plaintext from outside (15006). */
 struct weft_listener_key {
@@ -127,7 +300,11 @@ WEFT_ASSERT_SIZE(struct weft_agent, 16);
 
 struct weft_config {
 	struct weft_agent agents[WEFT_MAX_AGENTS];
+	/* CLOCK_BOOTTIME until which WEFT_ENDPOINT_PLAIN counts, renewed by a living agent: an address
+	 * that was outside the mesh may come to be inside while nobody watches.
+	 */
+	__u64 plain_until_ns;
 };
-WEFT_ASSERT_SIZE(struct weft_config, 32);
+WEFT_ASSERT_SIZE(struct weft_config, 40);
 
 #endif

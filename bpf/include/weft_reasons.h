@@ -40,10 +40,17 @@
 	WEFT_REASON(PASSED_PROBE, 29, "passed_probe", "-")                         \
 	WEFT_REASON(CAPTURED_DNS, 30, "captured_dns", "-")                         \
 	WEFT_REASON(INTERNAL, 31, "internal", "CONNECT")                           \
-	WEFT_REASON(NO_OWN_ADDRESS, 32, "no_own_address", "CONNECT")
+	WEFT_REASON(NO_OWN_ADDRESS, 32, "no_own_address", "CONNECT")               \
+	WEFT_REASON(DIRECT, 33, "direct", "-")                                     \
+	WEFT_REASON(PLAIN_OUT, 34, "plain_out", "-")                               \
+	WEFT_REASON(PLAIN_IN, 35, "plain_in", "-")                                 \
+	WEFT_REASON(NO_VERDICT, 36, "no_verdict", "-")                             \
+	WEFT_REASON(EVENT_LOST, 37, "event_lost", "-")                             \
+	WEFT_REASON(EXPRESS, 38, "express", "-")                                   \
+	WEFT_REASON(REDIRECTED, 39, "redirected", "-")
 
 #define WEFT_REASON_ENUM(name, number, label, flag) WEFT_R_##name = number,
-enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 33 };
+enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 40 };
 #undef WEFT_REASON_ENUM
 
 #endif

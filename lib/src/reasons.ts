@@ -35,6 +35,13 @@ export const REASONS = {
   captured_dns: [30, "-"],
   internal: [31, "CONNECT"],
   no_own_address: [32, "CONNECT"],
+  direct: [33, "-"],
+  plain_out: [34, "-"],
+  plain_in: [35, "-"],
+  no_verdict: [36, "-"],
+  event_lost: [37, "-"],
+  express: [38, "-"],
+  redirected: [39, "-"],
 } as const;
 
 /** Why a connection was refused, dropped or ended; `none` for an orderly end. */

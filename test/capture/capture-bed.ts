@@ -89,7 +89,7 @@ export class CaptureBed {
 
   /** Entries of a pinned map. */
   entries(map: string): number {
-    const pin = `${this.pinDir}/v1/maps/${map}`;
+    const pin = `${this.pinDir}/v2/maps/${map}`;
     const dump = execFileSync("/usr/sbin/bpftool", ["-j", "map", "dump", "pinned", pin], { maxBuffer: DUMP_MAX_BYTES });
     return (JSON.parse(dump.toString()) as unknown[]).length;
   }

@@ -1,5 +1,14 @@
 /** Engine and BPF plane that only remember what they were told. */
-import type { BpfPlane, Command, ConnectionRecord, Engine, PodConfig, PodId } from "../../agent/src/native.ts";
+import type {
+  BpfPlane,
+  Command,
+  ConnectionRecord,
+  DirectCommand,
+  Engine,
+  PodConfig,
+  PodId,
+  PolicyAnswer,
+} from "../../agent/src/native.ts";
 
 export class FakeEngine implements Engine {
   readonly pods = new Map<PodId, PodConfig>();
@@ -32,6 +41,10 @@ export class FakeEngine implements Engine {
     this.commands.push(...commands);
   }
 
+  evaluate(): PolicyAnswer {
+    return { allowed: true, dryRun: [] };
+  }
+
   connections(): ConnectionRecord[] {
     return this.live;
   }
@@ -52,6 +65,7 @@ export class FakeBpf implements BpfPlane {
   readonly held = new Set<bigint>();
   readonly calls: string[];
   failCapture: string | undefined;
+  readonly directCommands: DirectCommand[] = [];
 
   constructor(calls: string[] = []) {
     this.calls = calls;
@@ -76,6 +90,35 @@ export class FakeBpf implements BpfPlane {
 
   counters(): Record<string, number> {
     return {};
+  }
+
+  direct(commands: readonly DirectCommand[]): string[] {
+    this.directCommands.push(...commands);
+    return [];
+  }
+
+  routes(): ReturnType<BpfPlane["routes"]> {
+    return [];
+  }
+
+  directConnections(): Uint8Array {
+    return new Uint8Array();
+  }
+
+  endDirect(): number {
+    return 0;
+  }
+
+  permitPlain(): void {}
+
+  redirects(): [] {
+    return [];
+  }
+
+  checkRedirects(): void {}
+
+  expressOff(): undefined {
+    return undefined;
   }
 
   close(): void {}
