@@ -6,11 +6,11 @@
 
 namespace weft::test {
 
-std::optional<SocketAddress> FakeCapture::OriginalDestination(const SocketAddress& peer, const SocketAddress&) {
+std::optional<CapturedConnection> FakeCapture::OriginalDestination(const SocketAddress& peer, const SocketAddress&) {
   std::lock_guard lock(mutex_);
   const auto found = originals_.find(peer);
   if (found == originals_.end()) return std::nullopt;
-  return found->second;
+  return CapturedConnection{found->second, 0};
 }
 
 Status FakeCapture::AnnounceClient(int, const SocketAddress& client) {

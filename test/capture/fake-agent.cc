@@ -244,8 +244,9 @@ class FakeAgent {
   void OnOutbound(uint64_t cookie, int fd) {
     const auto original = plane_->OriginalDestination(PeerOf(fd), LocalOf(fd));
     if (!original) return CloseWithReset(fd);
-    if (original->port != kEchoPort) return Dial(cookie, fd, *original, std::nullopt);
-    Send(fd, "orig=" + original->ToString() + " peer=" + PeerOf(fd).ToString() + "\n");
+    const SocketAddress asked = original->destination;
+    if (asked.port != kEchoPort) return Dial(cookie, fd, asked, std::nullopt);
+    Send(fd, "orig=" + asked.ToString() + " peer=" + PeerOf(fd).ToString() + "\n");
     Watch(fd, [fd] {
       std::array<char, 4096> buffer{};
       const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);

@@ -221,7 +221,7 @@ std::vector<uint64_t> BpfPlane::Counters() const {
   return sums;
 }
 
-std::optional<SocketAddress> BpfPlane::OriginalDestination(const SocketAddress& peer, const SocketAddress& local) {
+std::optional<CapturedConnection> BpfPlane::OriginalDestination(const SocketAddress& peer, const SocketAddress& local) {
   weft_flow_key key{};
   {
     const std::shared_lock lock(mutex_);
@@ -235,7 +235,7 @@ std::optional<SocketAddress> BpfPlane::OriginalDestination(const SocketAddress& 
   key.dst_port = local.port;
   const std::optional<weft_flow> flow = flows_.Get(key);
   if (!flow || flow->kind != WEFT_FLOW_ORIG_DST) return std::nullopt;
-  return FromAbi(flow->address);
+  return CapturedConnection{FromAbi(flow->address), flow->endpoint};
 }
 
 Status BpfPlane::AnnounceClient(int fd, const SocketAddress& client) { return clients_.Set(fd, ToAbi(client)); }

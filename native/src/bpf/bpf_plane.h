@@ -55,7 +55,7 @@ class BpfPlane final : public Capture {
   // Sums over CPUs, indexed by WEFT_R_*.
   std::vector<uint64_t> Counters() const;
 
-  std::optional<SocketAddress> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
+  std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
   Status SetInboundListener(uint64_t netns_cookie, int family, int listener_fd) override;
 

@@ -8,14 +8,23 @@
 
 namespace weft {
 
+// What capture knows of a connection accepted on 15001.
+struct CapturedConnection {
+  // The address that the application asked for.
+  SocketAddress destination;
+  // RouteEndpoint.key of the endpoint that BPF chose for it; 0: none was chosen.
+  uint32_t endpoint_key = 0;
+};
+
 // What the engine needs of the BPF plane. Called from loop threads; implementations are thread-safe.
 class Capture {
  public:
   virtual ~Capture() = default;
 
-  // The address that the application asked for, by the 4-tuple of a connection accepted on 15001. nullopt: the
-  // connection did not come from capture (a remote peer dialled 15001, for example) and must be refused.
-  virtual std::optional<SocketAddress> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) = 0;
+  // By the 4-tuple of a connection accepted on 15001. nullopt: the connection did not come from capture (a remote peer
+  // dialled 15001, for example) and must be refused.
+  virtual std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer,
+                                                                const SocketAddress& local) = 0;
 
   // Marks `fd`, a socket that is about to connect() to an application in its own pod, so that the application sees
   // `client` as its peer (getpeername and accept). Must come before connect().

@@ -77,16 +77,16 @@ void AcceptOutbound(Worker& worker, PodState& pod, UniqueFd fd, const SocketAddr
   ConnectionRecord record = worker.NewRecord(Path::kOutbound, pod, peer);
   const std::optional<SocketAddress> local = LocalAddress(fd.get());
   if (local) record.destination = *local;
-  std::optional<SocketAddress> original;
+  std::optional<CapturedConnection> original;
   if (local && worker.capture() != nullptr) original = worker.capture()->OriginalDestination(peer, *local);
   if (!original) {
     return Refuse(worker, std::move(record), std::move(fd), WEFT_R_NO_ORIGINAL_DST, "not a captured connection");
   }
-  record.destination = *original;
-  if (original->ip.is_loopback() && IsReservedPort(original->port)) {
+  record.destination = original->destination;
+  if (record.destination.ip.is_loopback() && IsReservedPort(record.destination.port)) {
     return Refuse(worker, std::move(record), std::move(fd), WEFT_R_LOOP, "destination is the agent itself");
   }
-  if (const auto found = pod.routes.find(*original); found != pod.routes.end()) {
+  if (const auto found = pod.routes.find(record.destination); found != pod.routes.end()) {
     return Launch(worker, pod, std::move(record), std::move(fd), found->second);
   }
   new RouteWaiter(worker, pod, std::move(record), std::move(fd));  // owned as in Launch
