@@ -328,6 +328,38 @@ EngineLimits ToLimits(const Napi::Object& from) {
   return limits;
 }
 
+Result<PeerInfo> ToPeer(const Napi::Object& from, std::optional<SpiffeId>& identity) {
+  PeerInfo peer;
+  if (const Napi::Value value = from.Get("identity"); value.IsString()) {
+    const std::string uri = value.As<Napi::String>().Utf8Value();
+    identity = SpiffeId::Parse(uri);
+    if (!identity) return Error{EINVAL, "not a SPIFFE id: " + uri};
+    peer.identity = &*identity;
+  }
+  const std::pair<const char*, IpAddress*> addresses[] = {{"sourceIp", &peer.source_ip},
+                                                          {"destinationIp", &peer.destination_ip}};
+  for (const auto& [key, slot] : addresses) {
+    const std::string text = Text(from, key);
+    const std::optional<IpAddress> ip = IpAddress::Parse(text);
+    if (!ip) return Error{EINVAL, std::string(key) + ": not an IP address: " + text};
+    *slot = *ip;
+  }
+  const double port = Number(from, "port", -1);
+  if (port < 0 || port > 65535) return Error{EINVAL, "port: not a port"};
+  peer.destination_port = static_cast<uint16_t>(port);
+  return peer;
+}
+
+Napi::Object FromAnswer(Napi::Env env, const PolicyAnswer& answer) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("allowed", Napi::Boolean::New(env, answer.allowed));
+  if (answer.policy) object.Set("policy", *answer.policy);
+  Napi::Array dry_run = Napi::Array::New(env, answer.dry_run.size());
+  for (uint32_t i = 0; i < answer.dry_run.size(); ++i) dry_run.Set(i, answer.dry_run[i]);
+  object.Set("dryRun", dry_run);
+  return object;
+}
+
 Napi::Object FromRecord(Napi::Env env, const ConnectionRecord& record) {
   Napi::Object object = Napi::Object::New(env);
   const auto text = [&](const char* key, const std::string& value) {

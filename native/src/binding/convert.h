@@ -19,9 +19,12 @@ namespace weft::binding {
 Result<PodConfig> ToPodConfig(const Napi::Object& from);
 Result<Command> ToCommand(const Napi::Object& from);
 EngineLimits ToLimits(const Napi::Object& from);
+// The identity in it is borrowed from `identity`.
+Result<PeerInfo> ToPeer(const Napi::Object& from, std::optional<SpiffeId>& identity);
 
 Napi::Object FromRecord(Napi::Env env, const ConnectionRecord& record);
 Napi::Value FromEvent(Napi::Env env, const Event& event);
+Napi::Object FromAnswer(Napi::Env env, const PolicyAnswer& answer);
 Napi::Object FromStats(Napi::Env env, const EngineStats& stats);
 
 // Throws into JS with `code` set to the errno's name.

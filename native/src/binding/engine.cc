@@ -21,8 +21,9 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
         env, "Engine",
         {InstanceMethod<&EngineObject::AddPod>("addPod"), InstanceMethod<&EngineObject::RemovePod>("removePod"),
          InstanceMethod<&EngineObject::OpenDnsSockets>("openDnsSockets"), InstanceMethod<&EngineObject::Apply>("apply"),
-         InstanceMethod<&EngineObject::Connections>("connections"), InstanceMethod<&EngineObject::Stats>("stats"),
-         InstanceMethod<&EngineObject::Drain>("drain"), InstanceMethod<&EngineObject::Close>("close")});
+         InstanceMethod<&EngineObject::Evaluate>("evaluate"), InstanceMethod<&EngineObject::Connections>("connections"),
+         InstanceMethod<&EngineObject::Stats>("stats"), InstanceMethod<&EngineObject::Drain>("drain"),
+         InstanceMethod<&EngineObject::Close>("close")});
   }
 
   explicit EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineObject>(info) {
@@ -122,6 +123,19 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     }
     if (Status status = engine->Apply(std::move(commands)); !status) Throw(env, status.error());
     return env.Undefined();
+  }
+
+  Napi::Value Evaluate(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    Engine* engine = Open(env);
+    if (engine == nullptr) return {};
+    std::optional<SpiffeId> identity;
+    const Result<PeerInfo> peer = ToPeer(info[1].As<Napi::Object>(), identity);
+    if (!peer) {
+      Throw(env, peer.error());
+      return {};
+    }
+    return FromAnswer(env, engine->Evaluate(static_cast<PodId>(info[0].ToNumber().Int64Value()), *peer));
   }
 
   Napi::Value Connections(const Napi::CallbackInfo& info) {

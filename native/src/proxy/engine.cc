@@ -83,6 +83,7 @@ Status Engine::AddPod(PodConfig config) {
 
 void Engine::RemovePod(PodId id) {
   if (pods_.erase(id) == 0) return;
+  policies_.RemovePod(id);
   OnEachLoop([id](Worker& worker) { worker.RemovePod(id); });
 }
 
@@ -143,6 +144,10 @@ Status Engine::Apply(std::vector<Command> commands) {
         for (const std::string& identity : endpoint.identities) endpoint.pool_key += '\n' + identity;
       }
     }
+  }
+  for (const Command& command : commands) {
+    const auto* names = std::get_if<SetPodPolicies>(&command);
+    if (names == nullptr || pods_.contains(names->pod)) policies_.Apply(command);
   }
   const auto batch = std::make_shared<const std::vector<Command>>(std::move(commands));
   for (auto& worker : workers_) {

@@ -11,6 +11,7 @@
 #include "net/capture.h"
 #include "proxy/events.h"
 #include "proxy/limits.h"
+#include "proxy/policy_table.h"
 #include "proxy/worker.h"
 
 namespace weft {
@@ -40,6 +41,8 @@ class Engine {
   Result<DnsSockets> OpenDnsSockets(PodId id);
   // All or nothing: a command that cannot be carried out leaves the tables as they were.
   Status Apply(std::vector<Command> commands);
+  // What policies say after everything that was applied. A pod that is not there admits nobody.
+  PolicyAnswer Evaluate(PodId id, const PeerInfo& peer) const { return policies_.Evaluate(id, peer); }
   std::vector<ConnectionRecord> Connections();
   EngineStats Stats();
   // `done` is called on another thread, once.
@@ -60,6 +63,7 @@ class Engine {
   std::shared_ptr<Capture> capture_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unordered_map<PodId, std::shared_ptr<PodShared>> pods_;
+  PolicyTable policies_;
   bool closed_ = false;
 
   std::thread drain_;
