@@ -10,7 +10,7 @@ std::optional<CapturedConnection> FakeCapture::OriginalDestination(const SocketA
   std::lock_guard lock(mutex_);
   const auto found = originals_.find(peer);
   if (found == originals_.end()) return std::nullopt;
-  return CapturedConnection{found->second, 0};
+  return found->second;
 }
 
 Status FakeCapture::AnnounceClient(int, const SocketAddress& client) {
@@ -21,9 +21,9 @@ Status FakeCapture::AnnounceClient(int, const SocketAddress& client) {
 
 Status FakeCapture::SetInboundListener(uint64_t, int, int) { return Ok{}; }
 
-void FakeCapture::Put(const SocketAddress& client, const SocketAddress& destination) {
+void FakeCapture::Put(const SocketAddress& client, const SocketAddress& destination, uint32_t endpoint_key) {
   std::lock_guard lock(mutex_);
-  originals_[client] = destination;
+  originals_[client] = {destination, endpoint_key};
 }
 
 std::vector<SocketAddress> FakeCapture::announced() {
@@ -111,8 +111,8 @@ void TestNode::SetPolicies(std::vector<NamedPolicy> policies) {
   if (!engine_->Apply(std::move(commands))) std::abort();
 }
 
-UniqueFd TestNode::Dial(const SocketAddress& destination) {
-  return Connect(At(ip_, ports_[0]), [&](const SocketAddress& own) { capture_->Put(own, destination); });
+UniqueFd TestNode::Dial(const SocketAddress& destination, uint32_t endpoint_key) {
+  return Connect(At(ip_, ports_[0]), [&](const SocketAddress& own) { capture_->Put(own, destination, endpoint_key); });
 }
 
 void TestNode::RouteTo(const SocketAddress& destination, const TestNode& to, uint16_t port,

@@ -19,13 +19,13 @@ class FakeCapture final : public Capture {
   Status AnnounceClient(int fd, const SocketAddress& client) override;
   Status SetInboundListener(uint64_t netns_cookie, int family, int listener_fd) override;
 
-  void Put(const SocketAddress& client, const SocketAddress& destination);
+  void Put(const SocketAddress& client, const SocketAddress& destination, uint32_t endpoint_key = 0);
   std::vector<SocketAddress> announced();
 
  private:
   std::mutex mutex_;
-  std::unordered_map<SocketAddress, SocketAddress> originals_;  // guarded by mutex_
-  std::vector<SocketAddress> announced_;                        // guarded by mutex_
+  std::unordered_map<SocketAddress, CapturedConnection> originals_;  // guarded by mutex_
+  std::vector<SocketAddress> announced_;                             // guarded by mutex_
 };
 
 // Keeps what the engine said.
@@ -72,8 +72,8 @@ class TestNode {
   void SetIdentity(const Svid& svid, const std::string& roots);
   void SetPolicies(std::vector<NamedPolicy> policies);
   void Apply(Command command);
-  // Opens a connection as an application of this pod that asks for `destination`.
-  UniqueFd Dial(const SocketAddress& destination);
+  // Opens a connection as an application of this pod that asks for `destination`. `endpoint_key`: chosen by BPF.
+  UniqueFd Dial(const SocketAddress& destination, uint32_t endpoint_key = 0);
   // A route through a tunnel to `to`, whose application listens on `port`.
   void RouteTo(const SocketAddress& destination, const TestNode& to, uint16_t port,
                std::vector<std::string> expected = {});

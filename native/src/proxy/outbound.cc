@@ -24,8 +24,12 @@ std::string Hex(const uint8_t* bytes, size_t n) {
   return text;
 }
 
-// Random by weight, per connection.
-const RouteEndpoint* Pick(const Route& route, std::mt19937_64& random) {
+// The one that BPF has chosen by the same weights, while it is in the route; else random by weight, per connection.
+const RouteEndpoint* Pick(const Route& route, uint32_t chosen_key, std::mt19937_64& random) {
+  if (chosen_key != 0) {
+    const auto chosen = std::ranges::find(route.endpoints, chosen_key, &RouteEndpoint::key);
+    if (chosen != route.endpoints.end()) return &*chosen;
+  }
   if (route.endpoints.size() == 1) return &route.endpoints.front();
   uint64_t total = 0;
   for (const RouteEndpoint& endpoint : route.endpoints) total += endpoint.weight;
@@ -48,7 +52,8 @@ void Refuse(Worker& worker, ConnectionRecord record, UniqueFd fd, weft_reason re
   worker.Emit(Closed(std::move(record)));
 }
 
-void Launch(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd, std::shared_ptr<const Route> route) {
+void Launch(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd, uint32_t chosen_key,
+            std::shared_ptr<const Route> route) {
   if (route->kind == Route::Kind::kRefuse) {
     return Refuse(worker, std::move(record), std::move(fd), route->reason, "refused by route");
   }
@@ -56,7 +61,7 @@ void Launch(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd,
     const SocketAddress upstream = record.destination;
     return BeginPlain(worker, pod, std::move(record), std::move(fd), upstream, PlainDial::kOutbound);
   }
-  const RouteEndpoint* endpoint = Pick(*route, worker.random());
+  const RouteEndpoint* endpoint = Pick(*route, chosen_key, worker.random());
   if (endpoint == nullptr) {
     return Refuse(worker, std::move(record), std::move(fd), WEFT_R_NO_HEALTHY_UPSTREAM, "no endpoint");
   }
@@ -87,16 +92,17 @@ void AcceptOutbound(Worker& worker, PodState& pod, UniqueFd fd, const SocketAddr
     return Refuse(worker, std::move(record), std::move(fd), WEFT_R_LOOP, "destination is the agent itself");
   }
   if (const auto found = pod.routes.find(record.destination); found != pod.routes.end()) {
-    return Launch(worker, pod, std::move(record), std::move(fd), found->second);
+    return Launch(worker, pod, std::move(record), std::move(fd), original->endpoint_key, found->second);
   }
-  new RouteWaiter(worker, pod, std::move(record), std::move(fd));  // owned as in Launch
+  new RouteWaiter(worker, pod, std::move(record), std::move(fd), original->endpoint_key);  // owned as in Launch
 }
 
 // ---- RouteWaiter --------------------------------------------------------------------------------------------------
 
-RouteWaiter::RouteWaiter(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd)
+RouteWaiter::RouteWaiter(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd, uint32_t chosen_key)
     : Connection(worker, pod, std::move(record)),
       fd_(std::move(fd)),
+      chosen_key_(chosen_key),
       timer_([this] { Terminate(WEFT_R_ROUTE_TIMEOUT, "no route within the wait"); }),
       waiting_(this) {
   auto& waiters = pod.waiters[record_.destination];
@@ -120,7 +126,8 @@ void RouteWaiter::Proceed() {
   Worker& worker = worker_;
   PodState& pod = pod_;
   UniqueFd fd = std::move(fd_);
-  Launch(worker, pod, HandOver(), std::move(fd), route);
+  const uint32_t chosen_key = chosen_key_;
+  Launch(worker, pod, HandOver(), std::move(fd), chosen_key, route);
 }
 
 void RouteWaiter::Terminate(weft_reason reason, std::string detail) {

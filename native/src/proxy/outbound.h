@@ -17,7 +17,8 @@ void AcceptOutbound(Worker& worker, PodState& pod, UniqueFd fd, const SocketAddr
 // A captured connection whose route TypeScript is working out. Bounded by the route wait.
 class RouteWaiter final : public Connection {
  public:
-  RouteWaiter(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd);
+  // `chosen_key`: of the endpoint that BPF has chosen, 0: none.
+  RouteWaiter(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd fd, uint32_t chosen_key);
   // Sends on everything that waits for `destination`, now that its route is known.
   static void Answer(PodState& pod, const SocketAddress& destination);
   void Terminate(weft_reason reason, std::string detail) override;
@@ -26,6 +27,7 @@ class RouteWaiter final : public Connection {
   void Proceed();
 
   UniqueFd fd_;
+  uint32_t chosen_key_;
   Timer timer_;
   ListLink<RouteWaiter> waiting_;
 };

@@ -99,27 +99,62 @@ TEST_F(OutboundTest, ARouteWithATunnelNamesWhomToExpect) {
   EXPECT_FALSE(client.engine().Apply(std::move(commands)));
 }
 
-TEST_F(OutboundTest, EndpointsArePickedByWeight) {
-  const UniqueFd one = Listen(At("127.0.0.10", 0));
-  const UniqueFd two = Listen(At("127.0.0.11", 0));
-  auto route = std::make_shared<Route>();
-  route->kind = Route::Kind::kEndpoints;
-  for (const auto& [fd, ip, weight] : {std::tuple{&one, "127.0.0.10", 9U}, std::tuple{&two, "127.0.0.11", 1U}}) {
-    RouteEndpoint endpoint;
-    endpoint.key = weight;
-    endpoint.weight = weight;
-    endpoint.dial = At(ip, PortOf(*fd));
-    route->endpoints.push_back(endpoint);
-  }
-  client.Apply(SetRoute{TestNode::kPod, service, std::move(route)});
-  constexpr size_t kConnections = 300;
+// Two applications behind `service`, with keys and weights 9 and 1.
+class TwoEndpointsTest : public OutboundTest {
+ protected:
+  static constexpr size_t kConnections = 300;
+  const UniqueFd heavy = Listen(At("127.0.0.10", 0));
+  const UniqueFd light = Listen(At("127.0.0.11", 0));
   std::vector<UniqueFd> open;
-  for (size_t i = 0; i < kConnections; ++i) open.push_back(client.Dial(service));
-  ASSERT_TRUE(Eventually([&] { return client.stats().open_connections == kConnections; }));
-  size_t heavy = 0;
-  for (const ConnectionRecord& record : client.engine().Connections()) heavy += record.endpoint_key == 9U ? 1 : 0;
-  EXPECT_GT(heavy, kConnections * 8 / 10);
-  EXPECT_LT(heavy, kConnections);
+
+  std::shared_ptr<Route> Both() const {
+    auto route = std::make_shared<Route>();
+    route->kind = Route::Kind::kEndpoints;
+    for (const auto& [fd, ip, weight] : {std::tuple{&heavy, "127.0.0.10", 9U}, std::tuple{&light, "127.0.0.11", 1U}}) {
+      RouteEndpoint endpoint;
+      endpoint.key = weight;
+      endpoint.weight = weight;
+      endpoint.dial = At(ip, PortOf(*fd));
+      route->endpoints.push_back(endpoint);
+    }
+    return route;
+  }
+
+  // How many of kConnections to `destination` went to the heavy one.
+  size_t CountHeavy(const SocketAddress& destination, uint32_t chosen_key) {
+    for (size_t i = 0; i < kConnections; ++i) open.push_back(client.Dial(destination, chosen_key));
+    EXPECT_TRUE(Eventually([&] { return client.stats().open_connections == kConnections; }));
+    size_t count = 0;
+    for (const ConnectionRecord& record : client.engine().Connections()) count += record.endpoint_key == 9U ? 1 : 0;
+    return count;
+  }
+};
+
+TEST_F(TwoEndpointsTest, ArePickedByWeight) {
+  client.Apply(SetRoute{TestNode::kPod, service, Both()});
+  const size_t count = CountHeavy(service, 0);
+  EXPECT_GT(count, kConnections * 8 / 10);
+  EXPECT_LT(count, kConnections);
+}
+
+TEST_F(TwoEndpointsTest, TheOneThatBpfChoseIsKept) {
+  client.Apply(SetRoute{TestNode::kPod, service, Both()});
+  EXPECT_EQ(CountHeavy(service, 1), 0U);
+}
+
+TEST_F(TwoEndpointsTest, AChoiceThatIsNoLongerInTheRouteIsDrawnAgain) {
+  client.Apply(SetRoute{TestNode::kPod, service, Both()});
+  const size_t count = CountHeavy(service, 77);
+  EXPECT_GT(count, kConnections * 8 / 10);
+  EXPECT_LT(count, kConnections);
+}
+
+TEST_F(TwoEndpointsTest, AChoiceIsKeptOverTheWaitForTheRoute) {
+  const SocketAddress later = At("10.96.0.2", 80);
+  const UniqueFd down = client.Dial(later, 1);
+  ASSERT_TRUE(Eventually([&] { return !client.log().route_misses().empty(); }));
+  client.Apply(SetRoute{TestNode::kPod, later, Both()});
+  EXPECT_TRUE(Accept(light));
 }
 
 TEST_F(OutboundTest, ATunnelWaitsForThePodsCertificate) {
