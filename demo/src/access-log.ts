@@ -1,7 +1,7 @@
 /** Reading an agent's access log, in both forms that it writes. */
 
 export interface AccessLine {
-  readonly direction: "inbound" | "outbound";
+  readonly direction: "inbound" | "outbound" | "direct";
   /** Pod names, where the agent knew them. */
   readonly source: Peer;
   readonly destination: Peer;
@@ -56,11 +56,13 @@ function plainFields(line: string): Fields | undefined {
 }
 
 function accessLine(fields: Fields): AccessLine {
-  const outbound = fields.direction === "outbound";
+  // A direct connection has one line for both ends, told as its source would.
+  const { direction } = fields;
+  const outbound = direction !== "inbound";
   const sent = Number(fields.bytes_sent);
   const received = Number(fields.bytes_recv);
   return {
-    direction: outbound ? "outbound" : "inbound",
+    direction: direction === "outbound" || direction === "direct" ? direction : "inbound",
     source: peer(fields, "src"),
     destination: peer(fields, "dst"),
     service: fields["dst.service"],

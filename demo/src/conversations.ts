@@ -8,8 +8,7 @@ export interface Conversation {
   readonly to: string;
   readonly toIdentity: string;
   readonly nodes: string;
-  readonly path: "tunnel" | "plaintext in" | "plaintext out";
-  readonly encrypted: boolean;
+  readonly path: "tunnel" | "direct" | "plaintext in" | "plaintext out";
   connections: number;
   refused: number;
   requestBytes: number;
@@ -39,7 +38,6 @@ export function conversations(lines: readonly AccessLine[], nodeOf: NodeOf): Con
       toIdentity: shortIdentity(line.destination.identity),
       nodes,
       path,
-      encrypted: path === "tunnel",
       connections: 0,
       refused: 0,
       requestBytes: 0,
@@ -63,18 +61,27 @@ export function conversationRows(all: readonly Conversation[]): (Cell | string)[
     entry.to,
     identityCell(entry.toIdentity),
     entry.nodes,
-    entry.encrypted ? { text: `${entry.path}, mTLS`, style: "green" } : { text: `${entry.path}`, style: "yellow" },
+    PATH_CELLS[entry.path],
     { text: `${entry.connections}${entry.refused > 0 ? ` (${entry.refused} failed)` : ""}`, align: "right" },
     { text: bytes(entry.requestBytes), align: "right" },
     { text: bytes(entry.responseBytes), align: "right" },
   ]);
 }
 
+/** Green where both ends have proved who they are. */
+const PATH_CELLS: Readonly<Record<Conversation["path"], Cell>> = {
+  tunnel: { text: "tunnel, mTLS", style: "green" },
+  direct: { text: "direct, kernel", style: "green" },
+  "plaintext in": { text: "plaintext in", style: "yellow" },
+  "plaintext out": { text: "plaintext out", style: "yellow" },
+};
+
 function identityCell(identity: string): Cell {
   return identity === "" ? { text: "nobody", style: "dim" } : { text: identity, style: "cyan" };
 }
 
 function pathOf(line: AccessLine): Conversation["path"] {
+  if (line.direction === "direct") return "direct";
   if (line.tunnelTo !== undefined) return "tunnel";
   return line.direction === "outbound" ? "plaintext out" : "plaintext in";
 }

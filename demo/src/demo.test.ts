@@ -89,6 +89,11 @@ describe("parseAccessLog", () => {
     expect(parseAccessLog(`${JSON.stringify(line)}\n{"scope":"acc`)).toMatchObject([{ source: { ip: "1.2.3.4" } }]);
   });
 
+  it("reads a direct connection, told once for both ends, as its source would", () => {
+    const direct = plain.split("\n")[0]?.replace('direction="outbound"', 'direction="direct"') ?? "";
+    expect(parseAccessLog(direct)).toMatchObject([{ direction: "direct", requestBytes: 100, responseBytes: 900 }]);
+  });
+
   it("sums up by pair and path, counting a tunnel once", () => {
     const lines = parseAccessLog(plain);
     const [first] = lines;
@@ -105,7 +110,6 @@ describe("parseAccessLog", () => {
         path: "tunnel",
         connections: 2,
         requestBytes: 200,
-        encrypted: true,
       },
     ]);
   });

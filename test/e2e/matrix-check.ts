@@ -1,0 +1,148 @@
+/** Compares what a connection did with what it should have done: from both ends, the access logs and the counters. */
+import type { AccessLine } from "../../demo/src/access-log.ts";
+import type { MetricSample } from "../../demo/src/metrics-text.ts";
+import type { Case, Expected, ExpectedLine } from "./matrix-table.ts";
+import { caseId, podIp, SERVER_PORT, SERVICE_PORT, serverOf, type World } from "./matrix-world.ts";
+import type { DialResult } from "./programs/dialler.ts";
+
+const OUTBOUND_PORT = 15001;
+const POLICY_NAMES = { strict: "istio-system/istio_converted_static_strict", deny: "inside/rules" } as const;
+const IDENTITY = "spiffe://cluster.local/ns/inside/sa/";
+
+/** One connection: the case, what must be, what was, and the length of its request. */
+export interface Dialled {
+  readonly one: Case;
+  readonly must: Expected;
+  readonly result: DialResult;
+  readonly bytes: number;
+}
+
+/** Everything that is not as it should be at the two ends, as `case: what`. */
+export function endComplaints({ one, must, result }: Dialled, world: World): string[] {
+  const found: [string, unknown, unknown][] = [["outcome", must.outcome, result.outcome]];
+  const client = world.clients[one.source];
+  const own = one.family === "IPv6" ? client.ip6 : client.ip;
+  if (result.outcome === "reached" && must.outcome === "reached") {
+    const { greeting } = result;
+    const { namespace, name } = serverOf(one);
+    const asked = `${one.family === "mapped" ? "::ffff:" : ""}${result.ip} ${askedPort(one)}`;
+    found.push(
+      ["server", `${namespace}/${name}`, greeting?.server],
+      ["agent at the source", must.agentAtSource, result.remote === `${own} ${OUTBOUND_PORT}`],
+      ["agent at the destination", must.agentAtDestination, greeting?.remote?.split(" ")[0] === podIp(one, world)],
+      ["client's address at the server", own, greeting?.client.split(" ")[0]],
+      ["getpeername() at the client", asked, result.peername],
+    );
+    if (!must.agentAtSource && !must.agentAtDestination) {
+      found.push(["one connection from end to end", result.local, greeting?.remote]);
+    }
+  }
+  return found
+    .filter(([, wanted, seen]) => wanted !== seen)
+    .map(
+      ([what, wanted, seen]) => `${caseId(one)} (${must.path}): ${what}: ${seen} instead of ${wanted}${why(result)}`,
+    );
+}
+
+function why({ error }: DialResult): string {
+  return error === undefined ? "" : ` (${error})`;
+}
+
+function askedPort(one: Case): number {
+  return one.target === "VIP" ? SERVICE_PORT : SERVER_PORT;
+}
+
+/** New lines of each node's log, the source's first. */
+export type NewLines = Readonly<Record<ExpectedLine["node"], readonly AccessLine[]>>;
+
+/** Each expected line must be there once, and no line that nobody expects. */
+export function lineComplaints(
+  all: readonly Dialled[],
+  lines: ReadonlyMap<string, readonly AccessLine[]>,
+  world: World,
+): string[] {
+  const complaints: string[] = [];
+  const left = new Map([...lines].map(([node, found]) => [node, [...found]]));
+  for (const dialled of all) {
+    for (const want of dialled.must.lines) {
+      const node = nodeOf(dialled.one, want.node, world);
+      const found = left.get(node) ?? [];
+      const at = found.findIndex((line) => fits(line, want, dialled, world));
+      if (at >= 0) found.splice(at, 1);
+      else complaints.push(`${caseId(dialled.one)} (${dialled.must.path}): no ${want.direction} line on ${node}`);
+    }
+  }
+  for (const [node, rest] of left) {
+    for (const line of rest) complaints.push(`unexpected line on ${node}: ${JSON.stringify(line)}`);
+  }
+  return complaints;
+}
+
+export function nodeOf(one: Case, end: "source" | "destination", world: World): string {
+  const { node } = world.clients[one.source];
+  if (end === "source" || one.place === "same node") return node;
+  return world.servers.find((pod) => pod.node !== node)?.node ?? "";
+}
+
+function fits(line: AccessLine, want: ExpectedLine, { one, must, result, bytes }: Dialled, world: World): boolean {
+  const { namespace, name } = serverOf(one);
+  const client = world.clients[one.source];
+  const identity = (present: boolean, account: string): string | undefined =>
+    present ? `${IDENTITY}${account}` : undefined;
+  const reached = must.outcome === "reached";
+  return (
+    line.direction === want.direction &&
+    line.source.pod === client.name &&
+    line.source.namespace === client.namespace &&
+    line.source.ip === (one.family === "IPv6" ? client.ip6 : client.ip) &&
+    line.destination.pod === name &&
+    line.destination.namespace === namespace &&
+    line.destination.ip === podIp(one, world) &&
+    line.source.identity === identity(want.sourceIdentity, "client") &&
+    line.destination.identity === identity(want.destinationIdentity, name) &&
+    (line.tunnelTo !== undefined) === want.tunnel &&
+    (reached ? line.requestBytes === bytes && line.responseBytes === result.answerBytes : line.error !== undefined) &&
+    (reached ? line.error === undefined : true) &&
+    (want.denied.length === 0
+      ? line.policy === undefined
+      : want.denied.some((each) => line.policy === POLICY_NAMES[each]))
+  );
+}
+
+type Counts = Map<string, number>;
+
+/** What the counters of all nodes must have gone up by, by `node, reporter, source -> destination, ...`. */
+export function expectedCounts(all: readonly Dialled[], world: World): Counts {
+  const counts: Counts = new Map();
+  for (const { one, must } of all) {
+    const { namespace, name } = serverOf(one);
+    const client = world.clients[one.source];
+    for (const { node, reporter, identities, security } of must.counts) {
+      const principals = identities ? `${IDENTITY}client ${IDENTITY}${name}` : "unknown unknown";
+      const ends = `${client.namespace}/client -> ${namespace}/${name}`;
+      const key = `${nodeOf(one, node, world)}, ${reporter}, ${ends}, ${principals}, ${security}`;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+  }
+  return counts;
+}
+
+/** The same of a scrape of one node. */
+export function seenCounts(node: string, samples: readonly MetricSample[]): Counts {
+  const counts: Counts = new Map();
+  for (const { name, labels, value } of samples) {
+    if (name !== "istio_tcp_connections_opened_total" || labels.source_workload !== "client") continue;
+    const ends = `${labels.source_workload_namespace}/client -> ${labels.destination_workload_namespace}/${labels.destination_workload}`;
+    const principals = `${labels.source_principal} ${labels.destination_principal}`;
+    const key = `${node}, ${labels.reporter}, ${ends}, ${principals}, ${labels.connection_security_policy}`;
+    counts.set(key, (counts.get(key) ?? 0) + value);
+  }
+  return counts;
+}
+
+export function countComplaints(want: Counts, before: Counts, after: Counts): string[] {
+  return [...new Set([...want.keys(), ...after.keys()])]
+    .map((key) => ({ key, must: want.get(key) ?? 0, is: (after.get(key) ?? 0) - (before.get(key) ?? 0) }))
+    .filter(({ must, is }) => must !== is)
+    .map(({ key, must, is }) => `connections opened, ${key}: ${is} instead of ${must}`);
+}

@@ -1,0 +1,160 @@
+/** Two clients on the first node, servers on both, each with a service and a headless one, in and outside the mesh. */
+import { eventually } from "#lib/eventually.ts";
+import type { Stage, StagePod } from "../../demo/src/stage.ts";
+import { SETTLE_MS } from "./calls.ts";
+import type { Case } from "./matrix-table.ts";
+import type { DialResult, DialTarget } from "./programs/dialler.ts";
+
+export const SERVER_PORT = 8080;
+export const SERVICE_PORT = 80;
+const PROGRAMS = new URL("programs/", import.meta.url).pathname;
+const NAMESPACES = { enrolled: "inside", outside: "outside" } as const;
+const SERVERS = { "same node": "near", "other node": "far" } as const;
+
+export function serverOf(one: Case): { readonly namespace: string; readonly name: string } {
+  return { namespace: NAMESPACES[one.destination], name: SERVERS[one.place] };
+}
+
+export interface World {
+  readonly clients: Readonly<Record<Case["source"], StagePod>>;
+  readonly servers: readonly StagePod[];
+}
+
+export async function buildWorld(stage: Stage): Promise<World> {
+  const [first, second] = stage.nodes.map(({ name }) => name);
+  if (first === undefined || second === undefined) throw new Error("two nodes are needed");
+  await stage.apply(
+    Object.values(NAMESPACES)
+      .flatMap((namespace) => [
+        namespaceText(namespace),
+        podText(namespace, "client", first, "[sleep, infinity]"),
+        ...serverTexts(namespace, "near", first),
+        ...serverTexts(namespace, "far", second),
+      ])
+      .join("---\n"),
+  );
+  return eventually("every pod is ready and enrolled where it should be", () => look(stage), 60_000);
+}
+
+async function look(stage: Stage): Promise<World> {
+  const inside = await stage.pods(NAMESPACES.enrolled);
+  const outside = await stage.pods(NAMESPACES.outside);
+  const all = [...inside, ...outside];
+  const late = all.filter((pod) => !pod.ready || pod.enrolled !== inside.includes(pod));
+  if (all.length < 6 || late.length > 0) throw new Error(late.map(({ name }) => name).join(", "));
+  const client = (pods: StagePod[]): StagePod => {
+    const found = pods.find(({ name }) => name === "client");
+    if (found === undefined) throw new Error("no client");
+    return found;
+  };
+  return {
+    clients: { enrolled: client(inside), outside: client(outside) },
+    servers: all.filter(({ name }) => name !== "client"),
+  };
+}
+
+function namespaceText(name: string): string {
+  const mode = name === NAMESPACES.enrolled ? "ambient" : "none";
+  return `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}, labels: {istio.io/dataplane-mode: ${mode}}}\n`;
+}
+
+function podText(namespace: string, name: string, node: string, command: string, probe = ""): string {
+  return `apiVersion: v1
+kind: ServiceAccount
+metadata: {name: ${name}, namespace: ${namespace}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${name}}}
+spec:
+  nodeName: ${node}
+  serviceAccountName: ${name}
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: node
+      command: ${command}
+${probe}`;
+}
+
+function serverTexts(namespace: string, name: string, node: string): string[] {
+  const service = (suffix: string, port: number, more: string): string => `apiVersion: v1
+kind: Service
+metadata: {name: ${name}${suffix}, namespace: ${namespace}}
+spec:
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: ${name}}
+  ports: [{name: tcp, port: ${port}, targetPort: ${SERVER_PORT}}]
+${more}`;
+  return [
+    podText(
+      namespace,
+      name,
+      node,
+      `[node, ${PROGRAMS}greeter.ts, "${SERVER_PORT}", ${namespace}/${name}]`,
+      `      readinessProbe: {tcpSocket: {port: ${SERVER_PORT}}, periodSeconds: 1}\n`,
+    ),
+    service("", SERVICE_PORT, ""),
+    service("-headless", SERVER_PORT, "  clusterIP: None\n"),
+  ];
+}
+
+/** PeerAuthentication and AuthorizationPolicy of both namespaces; at the one outside the mesh they must mean nothing. */
+export async function setRules(stage: Stage, world: World, mtls: Case["mtls"], policy: Case["policy"]): Promise<void> {
+  const { enrolled, outside } = world.clients;
+  for (const namespace of Object.values(NAMESPACES)) {
+    await stage.apply(`apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: rules, namespace: ${namespace}}
+spec: {mtls: {mode: ${mtls}}}
+`);
+    const rules = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: rules, namespace: ${namespace}}
+spec:
+  action: ${policy === "deny" ? "DENY" : "ALLOW"}
+  rules:
+    - from: [{source: {principals: [cluster.local/ns/${enrolled.namespace}/sa/client]}}]
+    - from: [{source: {ipBlocks: [${outside.ip}/32, "${outside.ip6}/128"]}}]
+`;
+    if (policy === "none") await stage.remove(rules);
+    else await stage.apply(rules);
+  }
+}
+
+/** Addresses of the services, by `namespace/name`, IPv4 and IPv6. */
+export type Vips = ReadonlyMap<string, readonly string[]>;
+
+/** What a dialler must do for this case. `bytes` tells the connection from all others in the logs. */
+export function targetOf(one: Case, world: World, vips: Vips, bytes: number): DialTarget {
+  const { namespace, name } = serverOf(one);
+  const family = one.family === "IPv6" ? 6 : 4;
+  const common = { id: caseId(one), family, mapped: one.family === "mapped", bytes } as const;
+  if (one.target === "headless") {
+    return { ...common, host: `${name}-headless.${namespace}.svc.cluster.local`, port: SERVER_PORT };
+  }
+  if (one.target === "pod IP") return { ...common, host: podIp(one, world), port: SERVER_PORT };
+  const vip = vips.get(`${namespace}/${name}`)?.find((ip) => ip.includes(":") === (family === 6));
+  if (vip === undefined) throw new Error(`service ${namespace}/${name} has no IPv${family} address`);
+  return { ...common, host: vip, port: SERVICE_PORT };
+}
+
+export function podIp(one: Case, world: World): string {
+  const { namespace, name } = serverOf(one);
+  const pod = world.servers.find((each) => each.namespace === namespace && each.name === name);
+  const ip = one.family === "IPv6" ? pod?.ip6 : pod?.ip;
+  if (ip === undefined) throw new Error(`${namespace}/${name} has no ${one.family} address`);
+  return ip;
+}
+
+export function caseId(one: Case): string {
+  return Object.values(one).join(", ");
+}
+
+/** Dials all targets at once from the pod. */
+export async function dial(stage: Stage, from: StagePod, targets: readonly DialTarget[]): Promise<DialResult[]> {
+  const argv = [process.execPath, `${PROGRAMS}dialler.ts`, JSON.stringify(targets)];
+  const { code, stdout, stderr } = await stage.exec(from, argv, SETTLE_MS);
+  if (code !== 0) throw new Error(`the dialler in ${from.namespace}/${from.name} ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as DialResult[];
+}
