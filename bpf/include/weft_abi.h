@@ -41,6 +41,10 @@
  * would be 3,000.
  */
 #define WEFT_MAX_VERDICTS 65536
+/* Both directions of as many direct connections as weft_flows holds; allocated on use. */
+#define WEFT_MAX_REDIRECTS (2 * WEFT_MAX_FLOWS)
+/* Devices that packets may be sent into: one per pod, and one more while it is replaced. */
+#define WEFT_MAX_DEVICES (2 * WEFT_MAX_PODS)
 /* Bytes of the event ring: 6,000 records, 300 ms of 20,000 connections a second. */
 #define WEFT_EVENTS_BYTES (1 << 20)
 
@@ -56,7 +60,7 @@ struct weft_ip {
 };
 WEFT_ASSERT_SIZE(struct weft_ip, 16);
 
-/* weft_peer, weft_client: sk_storage. Port in host order. */
+/* Port in host order. weft_client: sk_storage. */
 struct weft_address {
 	struct weft_ip ip;
 	__u16 port;
@@ -64,6 +68,16 @@ struct weft_address {
 	__u32 _pad2;
 };
 WEFT_ASSERT_SIZE(struct weft_address, 24);
+
+/* weft_peer: sk_storage of an application's socket that was steered, or that it accepted from the agent. */
+struct weft_peer {
+	/* The peer that the application sees. */
+	struct weft_address address;
+	/* Key of the endpoint that was chosen for the agent; 0: it chooses. */
+	__u32 endpoint;
+	__u32 _pad;
+};
+WEFT_ASSERT_SIZE(struct weft_peer, 32);
 
 /* weft_pods: netns cookie -> enrolled pod. */
 #define WEFT_POD_HAS_IP4 (1U << 0)
@@ -131,8 +145,13 @@ struct weft_flow {
 	__u32 kind;
 	/* WEFT_FLOW_ORIG_DST: key of the endpoint that was chosen for the agent; 0: it chooses. */
 	__u32 endpoint;
+	/* WEFT_FLOW_DIRECT: 1 once the destination's own sk_lookup has let a SYN through. Who answers
+	 * without is not that pod.
+	 */
+	__u32 passed;
+	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_flow, 56);
+WEFT_ASSERT_SIZE(struct weft_flow, 64);
 
 /* weft_routes: what connections of a pod to an address do -> a set of endpoints. No entry: ask the
  * agent, which compiles the route and may write it here. Port in host order.
@@ -204,6 +223,7 @@ struct weft_verdict {
 WEFT_ASSERT_SIZE(struct weft_verdict, 8);
 
 /* Paths of connections that BPF alone handles. */
+#define WEFT_PATH_NONE 0      /* over, or not to be: nothing to report */
 #define WEFT_PATH_DIRECT 1    /* between two enrolled pods of this node */
 #define WEFT_PATH_PLAIN_OUT 2 /* of an enrolled pod to an address outside the mesh */
 #define WEFT_PATH_PLAIN_IN 3  /* into a pod without policies (WEFT_POD_OPEN) */
@@ -216,7 +236,7 @@ WEFT_ASSERT_SIZE(struct weft_verdict, 8);
 
 struct weft_direct {
 	/* The initiator's view. WEFT_PATH_DIRECT: also the key in weft_flows. netns: the destination's,
-	 * or the pod's own on plain paths.
+	 * or the pod's own on plain paths. The source's port is 0 until the SYN leaves.
 	 */
 	struct weft_flow_key flow;
 	struct weft_address asked;
@@ -228,14 +248,21 @@ struct weft_direct {
 	__u32 path;
 	__u32 side;
 	__u32 endpoint;
+	/* WEFT_EVENT_* flags */
 	__u32 flags;
+	/* WEFT_PATH_DIRECT: weft_pod.epoch of the destination that the verdict had. */
+	__u32 epoch;
+	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_direct, 112);
+WEFT_ASSERT_SIZE(struct weft_direct, 120);
 
 /* weft_events: ring buffer; also what the iterator over open connections writes. The decoder is
  * agent/src/direct/event-decoder.ts.
  */
-#define WEFT_EVENT_OPEN 1   /* is open now (iterator only) */
+/* Is open now, or being opened. In the ring: came about although what allowed it has ended meanwhile
+ * (WEFT_POD_OPEN was taken away during the handshake, or the pod was enrolled); decide again.
+ */
+#define WEFT_EVENT_OPEN 1
 #define WEFT_EVENT_CLOSED 2 /* has ended */
 #define WEFT_EVENT_DENIED 3 /* connect() was refused by a verdict */
 
@@ -250,13 +277,17 @@ struct weft_event {
 	__u64 src_netns;
 	__u64 dst_netns;
 	struct weft_address source;
-	/* What the application asked for; PLAIN_IN: the same as destination. */
+	/* What the application asked for; PLAIN_IN: the same as destination. DENIED: source has no port, it was
+	 * not chosen yet.
+	 */
 	struct weft_address asked;
 	struct weft_address destination;
 	/* CLOCK_BOOTTIME. Open: the time of the look. */
 	__u64 opened_ns;
 	__u64 closed_ns;
-	/* From and to the initiator, payload as the applications count it. */
+	/* From and to the initiator, payload as the applications count it: what the other end has acknowledged
+	 * and what this end has received.
+	 */
 	__u64 request_bytes;
 	__u64 response_bytes;
 	/* The kernel's smoothed round trip time; 0: none measured. */
@@ -275,9 +306,14 @@ WEFT_ASSERT_SIZE(struct weft_event, 152);
  */
 struct weft_redirect {
 	__u32 ifindex;
-	__u32 _pad;
+	/* 1: no socket sends these packets, not yet or no more. Entries go in pairs, when the second
+	 * socket closes: until then one end may still have to answer the other's FIN.
+	 */
+	__u32 closed;
+	/* Cookie of the initiator's socket, in both directions' entries. */
+	__u64 initiator;
 };
-WEFT_ASSERT_SIZE(struct weft_redirect, 8);
+WEFT_ASSERT_SIZE(struct weft_redirect, 16);
 
 /* weft_listeners: SOCKHASH of the sockets that take plaintext from outside (15006). */
 struct weft_listener_key {
