@@ -3,7 +3,7 @@ import type { AccessLine } from "../../demo/src/access-log.ts";
 import type { MetricSample } from "../../demo/src/metrics-text.ts";
 import type { Case, Expected, ExpectedLine } from "./matrix-table.ts";
 import { caseId, podIp, SERVER_PORT, SERVICE_PORT, serverOf, type World } from "./matrix-world.ts";
-import type { DialResult } from "./programs/dialler.ts";
+import type { DialResult } from "./programs/dial.ts";
 
 const OUTBOUND_PORT = 15001;
 const POLICY_NAMES = { strict: "istio-system/istio_converted_static_strict", deny: "inside/rules" } as const;

@@ -3,7 +3,7 @@ import { eventually } from "#lib/eventually.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
 import { SETTLE_MS } from "./calls.ts";
 import type { Case } from "./matrix-table.ts";
-import type { DialResult, DialTarget } from "./programs/dialler.ts";
+import type { DialResult, DialTarget } from "./programs/dial.ts";
 
 export const SERVER_PORT = 8080;
 export const SERVICE_PORT = 80;
