@@ -150,7 +150,7 @@ describe("an agent that dies", () => {
     await bed.serve(pod, `in_background(tell_client, listener("0.0.0.0", 8080)); stay()`);
     const code = `s = stream(V4); s.connect(("${pod.ip}", 8080)); show(json.loads(line(s))["accept"] == at(s.getsockname()))`;
     expect(await bed.outside(code)).toBe(true);
-    expect(existsSync(`${bed.pinDir}/v1/links/weft_sockops_agent`)).toBe(false);
+    expect(existsSync(`${bed.pinDir}/v2/links/weft_sockops_agent`)).toBe(false);
   });
 });
 
@@ -190,7 +190,7 @@ describe("pins of another ABI version", () => {
     const agent = await bed.startAgent();
     const cookie = await agent.steer(pod);
     pretendOtherVersion();
-    expect(existsSync(`${bed.pinDir}/v1`)).toBe(false);
+    expect(existsSync(`${bed.pinDir}/v2`)).toBe(false);
     await agent.kill();
 
     const next = await bed.startAgent();
@@ -268,5 +268,5 @@ function pins(pattern: string): string[] {
 
 /** Turns this ABI's pins into those of another version. */
 function pretendOtherVersion(): void {
-  execFileSync("mv", [`${bed.pinDir}/v1`, `${bed.pinDir}/v0`]);
+  execFileSync("mv", [`${bed.pinDir}/v2`, `${bed.pinDir}/v0`]);
 }

@@ -69,17 +69,6 @@ std::vector<std::string> Texts(const Napi::Object& from, const char* key) {
   return texts;
 }
 
-Result<SocketAddress> ToAddress(const Napi::Value& value) {
-  if (!value.IsObject()) return Error{EINVAL, "address is missing"};
-  const Napi::Object from = value.As<Napi::Object>();
-  const std::string text = Text(from, "ip");
-  const std::optional<IpAddress> ip = IpAddress::Parse(text);
-  const double port = Number(from, "port", -1);
-  if (!ip) return Error{EINVAL, "not an IP address: " + text};
-  if (port < 0 || port > 65535) return Error{EINVAL, "not a port, of " + text};
-  return SocketAddress{*ip, static_cast<uint16_t>(port)};
-}
-
 Result<RouteEndpoint> ToEndpoint(const Napi::Object& from) {
   RouteEndpoint endpoint;
   endpoint.key = static_cast<uint64_t>(Number(from, "key"));
@@ -212,13 +201,6 @@ Result<std::shared_ptr<const NamedPolicy>> ToPolicy(const std::string& name, con
   return std::shared_ptr<const NamedPolicy>(std::move(named));
 }
 
-Napi::Object FromAddress(Napi::Env env, const SocketAddress& address) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("ip", address.ip.ToString());
-  object.Set("port", Napi::Number::New(env, address.port));
-  return object;
-}
-
 const char* PathName(Path path) {
   switch (path) {
     case Path::kOutbound:
@@ -243,6 +225,24 @@ std::string Hex(const std::array<uint8_t, 16>& bytes) {
 Napi::Number Num(Napi::Env env, double value) { return Napi::Number::New(env, value); }
 
 }  // namespace
+
+Result<SocketAddress> ToAddress(const Napi::Value& value) {
+  if (!value.IsObject()) return Error{EINVAL, "address is missing"};
+  const Napi::Object from = value.As<Napi::Object>();
+  const std::string text = Text(from, "ip");
+  const std::optional<IpAddress> ip = IpAddress::Parse(text);
+  const double port = Number(from, "port", -1);
+  if (!ip) return Error{EINVAL, "not an IP address: " + text};
+  if (port < 0 || port > 65535) return Error{EINVAL, "not a port, of " + text};
+  return SocketAddress{*ip, static_cast<uint16_t>(port)};
+}
+
+Napi::Object FromAddress(Napi::Env env, const SocketAddress& address) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ip", address.ip.ToString());
+  object.Set("port", Napi::Number::New(env, address.port));
+  return object;
+}
 
 void Throw(Napi::Env env, const Error& error) {
   Napi::Error thrown = Napi::Error::New(env, error.what + ": " + std::strerror(error.code));

@@ -1,17 +1,24 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <shared_mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "bpf/config_entry.h"
+#include "bpf/direct_table.h"
+#include "bpf/flow_table.h"
+#include "bpf/other_versions.h"
 #include "bpf/pinned_map.h"
+#include "bpf/pod_table.h"
 #include "bpf/program_set.h"
 #include "net/capture.h"
 #include "net/ip_address.h"
+#include "net/netns.h"
 #include "weft_abi.h"
 #include "weft_reasons.h"
 
@@ -29,18 +36,10 @@ struct BpfPlaneConfig {
   uint32_t max_flows = WEFT_MAX_FLOWS;
 };
 
-struct CapturedPod {
-  std::string netns_path;
-  // The first of each family is where captured connections are sent.
-  std::vector<IpAddress> addresses;
-  // Steer DNS to 15053.
-  bool dns = false;
-};
-
 // Capture as pinned programs and maps: everything outlives this object and the process. While no agent is there,
-// enrolled pods' connections are refused and inbound plaintext is dropped.
+// enrolled pods' connections are refused and inbound plaintext is dropped, but for what the direct path has been told.
 //
-// CapturePod and ReleasePod: from one thread. The rest: from any.
+// The Capture methods and Counters: from any thread. The rest: from one.
 class BpfPlane final : public Capture {
  public:
   // Adopts what an earlier process pinned, with our code put in its place.
@@ -49,11 +48,24 @@ class BpfPlane final : public Capture {
   // Starts steering and returns the netns cookie. Again for the same namespace: takes over the new facts.
   Result<uint64_t> CapturePod(const CapturedPod& pod);
   // New connections are untouched from the return on; open ones go on. Ok when the pod is not captured.
-  Status ReleasePod(uint64_t cookie);
+  Status ReleasePod(uint64_t pod);
   // Pods that pins hold, an earlier process's and another ABI version's included.
   std::vector<uint64_t> CapturedPods() const;
   // Sums over CPUs, indexed by WEFT_R_*.
   std::vector<uint64_t> Counters() const;
+
+  // The kernel-direct path: what BPF decides without the agent. Pods that are not captured are ENOENT.
+  Status SetRoute(uint64_t pod, const SocketAddress& destination, std::span<const DirectEndpoint> endpoints);
+  void RemoveRoute(uint64_t pod, const SocketAddress& destination) { direct_->RemoveRoute(pod, destination); }
+  std::vector<weft_route_key> Routes() const { return direct_->Routes(); }
+  // Counts until ExpireVerdicts of the destination.
+  Status SetVerdict(const weft_verdict_key& key, bool allow);
+  void RemoveVerdict(const weft_verdict_key& key) { direct_->RemoveVerdict(key); }
+  Status ExpireVerdicts(uint64_t pod);
+  // Plaintext from outside to the pod's applications.
+  Status SetOpen(uint64_t pod, bool open) { return pods_.SetOpen(pod, open); }
+  // Plaintext to destinations outside the mesh, for that long.
+  Status PermitPlain(std::chrono::milliseconds duration) { return config_.PermitPlain(duration); }
 
   std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
@@ -64,26 +76,21 @@ class BpfPlane final : public Capture {
 
   Status Attach(const BpfPlaneConfig& config);
   Status OpenMaps();
-  Status ExemptAgent(const Cgroup& agent);
-  void AdoptAddresses();
-  Status SetAddresses(uint64_t cookie, const std::vector<IpAddress>& addresses);
-  void PurgeFlows(uint64_t cookie);
-  void RemoveOtherVersions(uint64_t cookie);
 
-  std::string pin_dir_;
   PinPaths pins_;
+  OtherVersions other_versions_;
   ProgramSet programs_;
-  PinnedMap<uint64_t, weft_pod> pods_;
-  PinnedMap<weft_own_addr, uint32_t> own_addrs_;
-  PinnedMap<weft_flow_key, weft_flow> flows_;
+  ConfigEntry config_;
+  PodTable pods_;
+  FlowTable flows_;
+  std::unique_ptr<DirectTable> direct_;
   PinnedMap<int, weft_address> clients_;
   PinnedMap<weft_listener_key, uint64_t> listeners_;
-  PinnedMap<uint32_t, weft_config> config_;
   UniqueFd counters_;
-
-  // OriginalDestination knows addresses, the maps go by namespace.
-  mutable std::shared_mutex mutex_;
-  std::unordered_map<IpAddress, uint64_t> pod_by_address_;
+  // Of the pods that this process has captured.
+  std::unordered_map<uint64_t, NetNs> namespaces_;
+  // Since the last sweep, verdicts have been expired.
+  bool stale_verdicts_ = true;
 };
 
 }  // namespace weft

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace weft {
+
+// Pins of other ABI versions in our pin folder, left by an agent before an upgrade or a downgrade. Their capture of a
+// pod ends when ours has begun, or when the pod is released; a version goes with its last pod. Until then its programs
+// hold: its connect program steers to 15001, where nobody knows the original destination, so connections are refused
+// and never plaintext.
+class OtherVersions {
+ public:
+  // `own_root` is our version's folder in `pin_dir`.
+  OtherVersions(std::string pin_dir, std::string own_root);
+
+  // Netns cookies that they hold.
+  std::vector<uint64_t> Pods() const;
+  // Ends their capture of this pod, which ours may have by now, and removes versions without pods.
+  void Release(uint64_t pod) const;
+  // Removes versions without pods.
+  void Sweep() const;
+
+ private:
+  std::vector<std::string> Roots() const;
+
+  std::string pin_dir_;
+  std::string own_root_;
+};
+
+// Netns cookies in the `pods` folder of one version.
+std::vector<uint64_t> PinnedPods(const std::string& root);
+
+}  // namespace weft
