@@ -36,7 +36,7 @@ static __always_inline int steer_query(struct bpf_sock_addr *ctx, const struct w
 	if (!steer_dns(pod, asked, sk->bound_dev_if, to))
 		return 0;
 	count_reason(WEFT_R_CAPTURED_DNS);
-	return remember_peer(sk, asked) ?: 1;
+	return remember_peer(sk, asked, 0) ?: 1;
 }
 
 /* The server that the socket asked, when `from` is the agent's resolver. */
@@ -44,10 +44,12 @@ static __always_inline const struct weft_address *asked_server(struct bpf_sock_a
 							       const struct weft_address *from)
 {
 	struct bpf_sock *sk = ctx->sk;
+	const struct weft_peer *peer;
 
 	if (!sk || from->port != WEFT_PORT_DNS || !ip_is_loopback(&from->ip))
 		return NULL;
-	return bpf_sk_storage_get(&weft_peer, sk, 0, 0);
+	peer = bpf_sk_storage_get(&weft_peer, sk, 0, 0);
+	return peer ? &peer->address : NULL;
 }
 
 SEC("cgroup/sendmsg4")

@@ -2,14 +2,16 @@
 /* cgroup/getpeername4, getpeername6, at the pods' cgroup. The kernel runs them for accept() as
  * well.
  *
- * Changes: the peer that an application sees. A steered socket shows the address that it asked for;
- * a socket that it accepted from the agent shows the real client.
+ * Changes: the peer that an application sees. A socket that was steered, or sent to an endpoint of
+ * what it asked for, shows the address that it asked for; a socket that it accepted from the agent
+ * shows the real client.
  *
  * Failure: none possible; a socket without a remembered peer shows the kernel's.
  *
  * Oldest kernel: 5.15.
  */
 #include "lib/core.h"
+#include "lib/direct.h"
 #include "lib/flows.h"
 #include "lib/peer.h"
 #include "lib/sock_addr.h"
@@ -41,14 +43,18 @@ static __always_inline const struct weft_address *peer_by_flow(struct bpf_sock_a
 static __always_inline const struct weft_address *shown_peer(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	const struct weft_address *peer;
+	const struct weft_direct *direct;
+	const struct weft_peer *peer;
 
 	if (!sk)
 		return NULL;
 	peer = bpf_sk_storage_get(&weft_peer, sk, 0, 0);
-	if (peer || sk->protocol != IPPROTO_MPTCP)
-		return peer;
-	return peer_by_flow(ctx, sk);
+	if (peer)
+		return &peer->address;
+	direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
+	if (direct)
+		return direct->side == WEFT_SIDE_INITIATOR ? &direct->asked : NULL;
+	return sk->protocol == IPPROTO_MPTCP ? peer_by_flow(ctx, sk) : NULL;
 }
 
 SEC("cgroup/getpeername4")

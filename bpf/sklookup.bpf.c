@@ -4,8 +4,9 @@
  *
  * Changes: which socket takes a connection. TCP from outside goes to the agent's 15006 listener.
  *
- * Untouched: UDP, 15008 (the agent's own listener), the pod talking to itself (the agent dialling
- * the application is that too), the kubelet's probes.
+ * Untouched: UDP, 15008 (the agent's own listener), direct connections that sockops has written
+ * down (this 4-tuple and no other), the pod talking to itself (the agent dialling the application
+ * is that too), the kubelet's probes, everything when no policy is in force for the pod.
  *
  * Failure: drop, which the kernel answers with a reset. Without a listener the agent is away, and
  * nobody else may decide.
@@ -14,6 +15,7 @@
  */
 #include "lib/core.h"
 #include "lib/counters.h"
+#include "lib/flows.h"
 #include "lib/pods.h"
 #include "lib/probes.h"
 
@@ -31,7 +33,7 @@ struct {
 
 static __always_inline void flow_from_lookup(struct weft_flow_key *key, struct bpf_sk_lookup *ctx)
 {
-	key->netns = 0;
+	key->netns = weft_netns;
 	key->src_port = bpf_ntohs(ctx->remote_port);
 	key->dst_port = ctx->local_port;
 	key->_pad = 0;
@@ -73,18 +75,38 @@ static __always_inline int to_listener(struct bpf_sk_lookup *ctx)
 	return SK_PASS;
 }
 
+/* The kubelet's entries do not know the pod's namespace. */
+static __always_inline bool is_probe(struct weft_flow_key *key)
+{
+	key->netns = 0;
+	return bpf_map_lookup_elem(&weft_probes, key) != NULL;
+}
+
 SEC("sk_lookup")
 int weft_sklookup(struct bpf_sk_lookup *ctx)
 {
+	const struct weft_pod *pod;
 	struct weft_flow_key key;
+	struct weft_flow *flow;
 
 	if (ctx->protocol != IPPROTO_TCP || ctx->local_port == WEFT_PORT_INBOUND_HBONE)
 		return SK_PASS;
 	flow_from_lookup(&key, ctx);
+	flow = bpf_map_lookup_elem(&weft_flows, &key);
+	if (flow && flow->kind == WEFT_FLOW_DIRECT) {
+		flow->passed = 1;
+		count_reason(WEFT_R_DIRECT);
+		return SK_PASS;
+	}
 	if (from_inside(&key))
 		return SK_PASS;
-	if (bpf_map_lookup_elem(&weft_probes, &key)) {
+	if (is_probe(&key)) {
 		count_reason(WEFT_R_PASSED_PROBE);
+		return SK_PASS;
+	}
+	pod = enrolled_pod(weft_netns);
+	if (pod && pod->flags & WEFT_POD_OPEN) {
+		count_reason(WEFT_R_PLAIN_IN);
 		return SK_PASS;
 	}
 	return to_listener(ctx);

@@ -3,19 +3,27 @@
  *
  * Changes: nothing of the connection. Before a SYN leaves, it writes down by 4-tuple what the other
  * end must know: the original destination of a steered connection (read by the agent at accept),
- * the real client of a connection that the agent dials (copied to the accepted socket). Removes it
- * when the connection ends, refused SYNs included.
+ * the real client of a connection that the agent dials (copied to the accepted socket), that a
+ * direct connection is approved (asked for by sklookup of the destination). Removes it when the
+ * connection ends, refused SYNs included. Connections that do not pass the agent end with a record
+ * for it.
  *
- * Failure: closed. Without an entry the agent refuses the connection (full map: counted); without a
- * client entry the application sees the pod's own address.
+ * Failure: closed. Without an entry the agent refuses the connection (full map: counted), and a
+ * direct one is plaintext from outside like any other; without a client entry the application sees
+ * the pod's own address.
  *
  * Oldest kernel: 5.15 (bpf_get_netns_cookie in sockops).
  */
 #include "lib/core.h"
+#include "lib/agent.h"
 #include "lib/counters.h"
+#include "lib/direct.h"
+#include "lib/events.h"
 #include "lib/flows.h"
 #include "lib/peer.h"
 #include "lib/pods.h"
+#include "lib/probes.h"
+#include "lib/record.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -34,66 +42,216 @@ static __always_inline void watch_close(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-static __always_inline void add_flow(struct bpf_sock_ops *ctx, const struct weft_flow_key *key,
-				     const struct weft_address *address, __u32 kind)
+/* Whether there was room for it. */
+static __always_inline bool add_flow(const struct weft_flow_key *key, const struct weft_flow *flow)
+{
+	if (!bpf_map_update_elem(&weft_flows, key, flow, BPF_ANY))
+		return true;
+	count_reason(WEFT_R_MAP_FULL);
+	return false;
+}
+
+/* ---- connections that do not pass the agent ----------------------------------------------------
+ */
+
+/* Is this the connection that connect() approved? The pod may have been released and the socket
+ * used for something else meanwhile, and routing may have chosen an address that policies were not
+ * asked about.
+ */
+static __always_inline bool is_approved(const struct weft_direct *direct,
+					const struct weft_flow_key *actual)
+{
+	const struct weft_pod *pod = enrolled_pod(direct->src_netns);
+
+	if (!pod || actual->dst_port != direct->flow.dst_port ||
+	    !ip_equal(&actual->dst, &direct->flow.dst))
+		return false;
+	return direct->path == WEFT_PATH_PLAIN_OUT ||
+	       ip_equal(&actual->src, ip_is_v4(&actual->src) ? &pod->ip4 : &pod->ip6);
+}
+
+static __always_inline bool verdict_has_expired(const struct weft_direct *direct)
+{
+	const struct weft_pod *destination = enrolled_pod(direct->dst_netns);
+
+	return !destination || destination->epoch != direct->epoch;
+}
+
+/* Lets the SYN that is about to leave pass sklookup of the destination. */
+static __always_inline bool approve(struct bpf_sock_ops *ctx, const struct weft_direct *direct)
 {
 	struct weft_flow flow = {
-	    .address = *address,
+	    .address = direct->asked,
 	    .initiator = bpf_get_socket_cookie(ctx),
-	    .kind = kind,
+	    .src_netns = direct->src_netns,
+	    .kind = WEFT_FLOW_DIRECT,
+	    .endpoint = direct->endpoint,
 	};
 
-	if (bpf_map_update_elem(&weft_flows, key, &flow, BPF_ANY)) {
-		count_reason(WEFT_R_MAP_FULL);
+	if (!add_flow(&direct->flow, &flow))
+		return false;
+	/* Whoever expires verdicts looks at the sockets next, to end what is no longer allowed.
+	 * This one can be seen by now; was it early enough? If not, it was decided by what was
+	 * known before.
+	 */
+	if (!verdict_has_expired(direct))
+		return true;
+	bpf_map_delete_elem(&weft_flows, &direct->flow);
+	count_reason(WEFT_R_NO_VERDICT);
+	return false;
+}
+
+static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct weft_direct *direct)
+{
+	struct weft_flow_key key;
+
+	flow_from_sockops(&key, ctx, direct->flow.netns);
+	if (!is_approved(direct, &key)) {
+		direct->path = WEFT_PATH_NONE;
+		return;
+	}
+	direct->opened_ns = bpf_ktime_get_boot_ns();
+	direct->flow = key;
+	if (direct->path == WEFT_PATH_DIRECT && !approve(ctx, direct)) {
+		direct->path = WEFT_PATH_NONE;
 		return;
 	}
 	watch_close(ctx);
 }
 
-static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+/* Both ends of a direct connection come here, each with its own socket and `direct`: the initiator
+ * when the other end has answered, the acceptor when the handshake is through.
+ */
+static __always_inline void on_direct_established(struct bpf_sock_ops *ctx,
+						  struct weft_direct *direct)
 {
-	const struct weft_address *address;
+	direct->flags |= WEFT_EVENT_ESTABLISHED;
+	watch_close(ctx);
+}
+
+/* The flow of a connection that a direct initiator has opened to this pod. */
+static __always_inline void on_direct_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					     const struct weft_flow_key *key,
+					     struct weft_flow *flow)
+{
+	struct weft_direct *direct =
+	    bpf_sk_storage_get(&weft_direct, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	/* The initiator's end makes the record. */
+	if (!direct)
+		return;
+	flow->acceptor = bpf_get_socket_cookie(ctx);
+	direct->flow = *key;
+	direct->asked = flow->address;
+	direct->src_netns = flow->src_netns;
+	direct->dst_netns = key->netns;
+	direct->opened_ns = bpf_ktime_get_boot_ns();
+	direct->path = WEFT_PATH_DIRECT;
+	direct->side = WEFT_SIDE_ACCEPTOR;
+	direct->endpoint = flow->endpoint;
+	on_direct_established(ctx, direct);
+}
+
+static __always_inline void report_open(const struct weft_direct *direct,
+					const struct tcp_sock___weft *tcp)
+{
+	struct weft_event *event = event_reserve();
+
+	if (!event)
+		return;
+	record_fill(event, direct, tcp, BPF_TCP_ESTABLISHED);
+	event->kind = WEFT_EVENT_OPEN;
+	event->reason = WEFT_R_NONE;
+	event->closed_ns = direct->opened_ns;
+	event_submit(event);
+}
+
+/* Nobody has written this connection down, and it did not go to the agent: it is from outside. */
+static __always_inline void on_plain_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					    const struct weft_pod *pod,
+					    const struct weft_flow_key *key)
+{
+	const struct tcp_sock___weft *tcp = tcp_of(sk);
+	struct weft_flow_key probe = *key;
+	struct weft_direct *direct;
+
+	probe.netns = 0;
+	if (!tcp || ip_is_loopback(&key->src) || is_own_address(key->netns, &key->src) ||
+	    socket_is_agents(tcp) || bpf_map_lookup_elem(&weft_probes, &probe))
+		return;
+	direct = bpf_sk_storage_get(&weft_direct, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!direct) {
+		count_reason(WEFT_R_EVENT_LOST);
+		return;
+	}
+	direct->flow = *key;
+	direct->asked.ip = key->dst;
+	direct->asked.port = key->dst_port;
+	direct->dst_netns = key->netns;
+	direct->opened_ns = bpf_ktime_get_boot_ns();
+	direct->path = WEFT_PATH_PLAIN_IN;
+	direct->side = WEFT_SIDE_ACCEPTOR;
+	direct->flags = WEFT_EVENT_ESTABLISHED;
+	watch_close(ctx);
+	if (!(pod->flags & WEFT_POD_OPEN))
+		report_open(direct, tcp);
+}
+
+/* `state`: what the socket was in before it closed. */
+static __always_inline void on_direct_close(struct bpf_sock *sk, struct weft_direct *direct,
+					    __u32 state)
+{
+	const struct tcp_sock___weft *tcp = tcp_of(sk);
+	struct weft_event *event;
+
+	if (direct->path == WEFT_PATH_DIRECT && direct->side == WEFT_SIDE_INITIATOR)
+		bpf_map_delete_elem(&weft_flows, &direct->flow);
+	/* The initiator's end makes the record of a direct connection. */
+	if (tcp && (direct->path != WEFT_PATH_DIRECT || direct->side == WEFT_SIDE_INITIATOR)) {
+		event = event_reserve();
+		if (event) {
+			record_fill(event, direct, tcp, state);
+			event->kind = WEFT_EVENT_CLOSED;
+			event->reason = end_reason(direct, tcp, state);
+			event->closed_ns = bpf_ktime_get_boot_ns();
+			event_submit(event);
+		}
+	}
+	direct->path = WEFT_PATH_NONE;
+}
+
+/* ---- connections of which one end is the agent's ------------------------------------------------
+ */
+
+static __always_inline void on_agent_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct weft_flow flow = {.initiator = bpf_get_socket_cookie(ctx)};
+	const struct weft_address *client = bpf_sk_storage_get(&weft_client, sk, 0, 0);
+	const struct weft_peer *peer;
 	struct weft_flow_key key;
 
 	flow_from_sockops(&key, ctx, bpf_get_netns_cookie(ctx));
-	address = bpf_sk_storage_get(&weft_client, sk, 0, 0);
-	if (address) {
-		add_flow(ctx, &key, address, WEFT_FLOW_CLIENT);
-		return;
+	if (client) {
+		flow.kind = WEFT_FLOW_CLIENT;
+		flow.address = *client;
+	} else {
+		if (key.dst_port != WEFT_PORT_OUTBOUND)
+			return;
+		peer = bpf_sk_storage_get(&weft_peer, sk, 0, 0);
+		if (!peer)
+			return;
+		flow.kind = WEFT_FLOW_ORIG_DST;
+		flow.address = peer->address;
+		flow.endpoint = peer->endpoint;
 	}
-	if (key.dst_port != WEFT_PORT_OUTBOUND)
-		return;
-	address = bpf_sk_storage_get(&weft_peer, sk, 0, 0);
-	if (address)
-		add_flow(ctx, &key, address, WEFT_FLOW_ORIG_DST);
-}
-
-static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
-	__u64 netns = bpf_get_netns_cookie(ctx);
-	struct weft_flow_key key;
-	struct weft_flow *flow;
-
-	if (!enrolled_pod(netns))
-		return;
-	flow_from_sockops(&key, ctx, netns);
-	flow_reverse(&key);
-	flow = bpf_map_lookup_elem(&weft_flows, &key);
-	if (!flow)
-		return;
-	if (flow->kind == WEFT_FLOW_ORIG_DST) {
-		flow->acceptor = bpf_get_socket_cookie(ctx);
+	if (add_flow(&key, &flow))
 		watch_close(ctx);
-		return;
-	}
-	if (remember_peer(sk, &flow->address))
-		count_reason(WEFT_R_MAP_FULL);
 }
 
 /* An application may connect, write and close before the agent has looked up where to: the kernel
  * acknowledges the FIN by itself. So from the handshake on, the entry belongs to the agent's end.
  */
-static __always_inline void on_close(struct bpf_sock_ops *ctx)
+static __always_inline void on_agent_close(struct bpf_sock_ops *ctx)
 {
 	__u64 socket = bpf_get_socket_cookie(ctx);
 	const struct weft_flow *flow;
@@ -112,6 +270,75 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx)
 		bpf_map_delete_elem(&weft_flows, &key);
 }
 
+/* ---- the hook -----------------------------------------------------------------------------------
+ */
+
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct weft_direct *direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
+
+	if (direct)
+		on_direct_connect(ctx, direct);
+	else
+		on_agent_connect(ctx, sk);
+}
+
+static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct weft_pod *pod = enrolled_pod(netns);
+	struct weft_direct *direct;
+	struct weft_flow_key key;
+	struct weft_flow *flow;
+
+	if (!pod)
+		return;
+	/* Simultaneous open: who has connected "accepts". */
+	direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
+	if (direct) {
+		on_direct_established(ctx, direct);
+		return;
+	}
+	flow_from_sockops(&key, ctx, netns);
+	flow_reverse(&key);
+	flow = bpf_map_lookup_elem(&weft_flows, &key);
+	if (!flow) {
+		on_plain_accept(ctx, sk, pod, &key);
+		return;
+	}
+	switch (flow->kind) {
+	case WEFT_FLOW_ORIG_DST:
+		flow->acceptor = bpf_get_socket_cookie(ctx);
+		watch_close(ctx);
+		break;
+	case WEFT_FLOW_CLIENT:
+		if (remember_peer(sk, &flow->address, 0))
+			count_reason(WEFT_R_MAP_FULL);
+		break;
+	case WEFT_FLOW_DIRECT:
+		on_direct_accept(ctx, sk, &key, flow);
+		break;
+	}
+}
+
+static __always_inline void on_answer(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct weft_direct *direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
+
+	if (direct && direct->path)
+		on_direct_established(ctx, direct);
+}
+
+static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct weft_direct *direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
+
+	if (!direct)
+		on_agent_close(ctx);
+	else if (direct->path)
+		on_direct_close(sk, direct, ctx->args[0]);
+}
+
 SEC("sockops")
 int weft_sockops(struct bpf_sock_ops *ctx)
 {
@@ -123,12 +350,15 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		on_connect(ctx, sk);
 		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_answer(ctx, sk);
+		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_accept(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] == BPF_TCP_CLOSE)
-			on_close(ctx);
+			on_close(ctx, sk);
 		break;
 	}
 	return 1;

@@ -34,6 +34,12 @@ static __always_inline bool ip_equal(const struct weft_ip *a, const struct weft_
 	       a->word[3] == b->word[3];
 }
 
+static __always_inline bool ip_is_unspecified(const struct weft_ip *ip)
+{
+	return ip->word[0] == 0 && ip->word[1] == 0 && ip->word[3] == 0 &&
+	       (ip->word[2] == 0 || ip->word[2] == bpf_htonl(0xffff));
+}
+
 /* 127.0.0.0/8, ::1, and the unspecified address, which connect() takes for loopback. */
 static __always_inline bool ip_is_loopback(const struct weft_ip *ip)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Is the current task the agent? Known by cgroup and nothing else: an application can borrow a mark
- * or a UID.
+/* Is the current task the agent, is a socket one of its own? Known by cgroup and nothing else: an
+ * application can borrow a mark or a UID.
  */
 #ifndef WEFT_AGENT_H
 #define WEFT_AGENT_H
 
-#include "lib/core.h"
+#include "lib/kernel.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -14,10 +14,16 @@ struct {
 	__type(value, struct weft_config);
 } weft_config SEC(".maps");
 
-static __always_inline bool current_is_agent(void)
+static __always_inline const struct weft_config *current_config(void)
 {
 	__u32 zero = 0;
-	const struct weft_config *config = bpf_map_lookup_elem(&weft_config, &zero);
+
+	return bpf_map_lookup_elem(&weft_config, &zero);
+}
+
+static __always_inline bool current_is_agent(void)
+{
+	const struct weft_config *config = current_config();
 
 	if (!config)
 		return false;
@@ -26,6 +32,23 @@ static __always_inline bool current_is_agent(void)
 
 		if (agent->cgroup &&
 		    bpf_get_current_ancestor_cgroup_id(agent->level) == agent->cgroup)
+			return true;
+	}
+	return false;
+}
+
+/* For where no task stands for the socket. It keeps the cgroup that it was made in, and an accepted
+ * one that of its listener.
+ */
+static __always_inline bool socket_is_agents(const struct tcp_sock___weft *tcp)
+{
+	const struct weft_config *config = current_config();
+	__u64 cgroup = sock_of(tcp)->sk_cgrp_data.cgroup->kn->id;
+
+	if (!config)
+		return false;
+	for (int i = 0; i < WEFT_MAX_AGENTS; i++) {
+		if (cgroup && config->agents[i].cgroup == cgroup)
 			return true;
 	}
 	return false;

@@ -22,6 +22,8 @@ struct {
 static __always_inline void flow_from_sockops(struct weft_flow_key *key, struct bpf_sock_ops *ctx,
 					      __u64 netns)
 {
+	__be32 local, remote;
+
 	key->netns = netns;
 	key->src_port = ctx->local_port;
 	key->dst_port = bpf_ntohl(ctx->remote_port);
@@ -31,8 +33,15 @@ static __always_inline void flow_from_sockops(struct weft_flow_key *key, struct 
 		ip_from_v6(&key->dst, ctx->remote_ip6);
 		return;
 	}
-	ip_from_v4(&key->src, ctx->local_ip4);
-	ip_from_v4(&key->dst, ctx->remote_ip4);
+	local = ctx->local_ip4;
+	remote = ctx->remote_ip4;
+	/* Else clang makes one load of the families' two, from a computed place in the context,
+	 * which the verifier refuses.
+	 */
+	barrier_var(local);
+	barrier_var(remote);
+	ip_from_v4(&key->src, local);
+	ip_from_v4(&key->dst, remote);
 }
 
 /* The same connection as its initiator sees it. */
