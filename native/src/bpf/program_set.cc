@@ -2,6 +2,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -14,6 +15,7 @@
 #include "dns.skel.h"
 #include "peername.skel.h"
 #include "probe.skel.h"
+#include "redirect.skel.h"
 #include "sklookup.skel.h"
 #include "sockops.skel.h"
 #include "weft_abi.h"
@@ -37,6 +39,19 @@ Result<ObjectPtr> OpenObject(ElfBytes elf, const LibbpfLog& log) {
   return object;
 }
 
+// libbpf takes a pinned map over only when it has the flags that it was asked for; the kernel gives these one more.
+Status ShareDeviceMap(bpf_map* map, const std::string& path) {
+  UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd) {
+    fd = UniqueFd(bpf_map_create(bpf_map__type(map), bpf_map__name(map), bpf_map__key_size(map),
+                                 bpf_map__value_size(map), bpf_map__max_entries(map), nullptr));
+    if (!fd) return Error{errno, std::string("make map ") + bpf_map__name(map)};
+    if (bpf_obj_pin(fd.get(), path.c_str()) != 0) return Error{errno, "pin " + path};
+  }
+  if (const int error = bpf_map__reuse_fd(map, fd.get()); error != 0) return Error{-error, "take over " + path};
+  return Ok{};
+}
+
 // Maps by their pins: taken over when they exist, made and pinned when not.
 Status SharePinnedMaps(bpf_object* object, const PinPaths& pins, MapSizes sizes) {
   bpf_map* map = nullptr;
@@ -44,6 +59,10 @@ Status SharePinnedMaps(bpf_object* object, const PinPaths& pins, MapSizes sizes)
     if (bpf_map__is_internal(map)) continue;
     const char* name = bpf_map__name(map);
     const std::string path = pins.Map(name);
+    if (bpf_map__type(map) == BPF_MAP_TYPE_DEVMAP_HASH) {
+      if (const Status shared = ShareDeviceMap(map, path); !shared) return shared;
+      continue;
+    }
     if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) return Error{-error, "pin " + path};
     if (std::strcmp(name, "weft_flows") != 0) continue;
     uint32_t entries = sizes.flows;
@@ -116,22 +135,22 @@ Status AttachObject(ElfBytes elf, const PinPaths& pins, MapSizes sizes, const Cg
   return Ok{};
 }
 
-// Fills the one constant of sklookup.bpf.c.
+// Fills the one constant of a program that each pod has an instance of.
 Status SetNetns(bpf_object* object, uint64_t cookie) {
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object) {
     if (!bpf_map__is_internal(map) || bpf_map__value_size(map) != sizeof(cookie)) continue;
     if (const int error = bpf_map__set_initial_value(map, &cookie, sizeof(cookie)); error != 0) {
-      return Error{-error, "set the netns cookie of sklookup"};
+      return Error{-error, "set the netns cookie of a pod's program"};
     }
     return Ok{};
   }
-  return Error{EINVAL, "sklookup has no constant for the netns cookie"};
+  return Error{EINVAL, "a pod's program has no constant for the netns cookie"};
 }
 
-Result<ObjectPtr> LoadPodObject(uint64_t cookie, const PinPaths& pins, MapSizes sizes) {
+Result<ObjectPtr> LoadPodObject(ElfBytes elf, uint64_t cookie, const PinPaths& pins, MapSizes sizes) {
   const LibbpfLog log;
-  Result<ObjectPtr> object = OpenObject(&sklookup_bpf__elf_bytes, log);
+  Result<ObjectPtr> object = OpenObject(elf, log);
   if (!object) return object;
   if (const Status set = SetNetns(object->get(), cookie); !set) return set.error();
   if (const Status loaded = LoadObject(object->get(), pins, sizes, log); !loaded) return loaded.error();
@@ -144,7 +163,8 @@ PinPaths::PinPaths(const std::string& pin_dir)
     : root(pin_dir + "/v" + std::to_string(WEFT_ABI)),
       maps(root + "/maps"),
       links(root + "/links"),
-      pods(root + "/pods") {}
+      pods(root + "/pods"),
+      redirects(root + "/redirects") {}
 
 Status ProgramSet::AttachPods(const Cgroup& pods) const {
   // sockops before connect: a connection that is steered must find its original destination written down.
@@ -166,12 +186,12 @@ Status ProgramSet::AttachKubelet(const Cgroup* kubelet) const {
 }
 
 Status ProgramSet::TryPod() const {
-  const Result<ObjectPtr> object = LoadPodObject(0, pins_, sizes_);
+  const Result<ObjectPtr> object = LoadPodObject(&sklookup_bpf__elf_bytes, 0, pins_, sizes_);
   return object ? Status(Ok{}) : object.error();
 }
 
 Status ProgramSet::AttachPod(uint64_t cookie, int netns_fd) const {
-  const Result<ObjectPtr> object = LoadPodObject(cookie, pins_, sizes_);
+  const Result<ObjectPtr> object = LoadPodObject(&sklookup_bpf__elf_bytes, cookie, pins_, sizes_);
   if (!object) return object.error();
   const int prog_fd = bpf_program__fd(bpf_object__next_program(object->get(), nullptr));
   const std::string path = pins_.Pod(cookie);
@@ -181,6 +201,14 @@ Status ProgramSet::AttachPod(uint64_t cookie, int netns_fd) const {
     return Ok{};
   }
   return PinNewLink(prog_fd, netns_fd, BPF_SK_LOOKUP, path);
+}
+
+Result<UniqueFd> ProgramSet::LoadRedirect(uint64_t cookie) const {
+  const Result<ObjectPtr> object = LoadPodObject(&redirect_bpf__elf_bytes, cookie, pins_, sizes_);
+  if (!object) return object.error();
+  UniqueFd program(fcntl(bpf_program__fd(bpf_object__next_program(object->get(), nullptr)), F_DUPFD_CLOEXEC, 0));
+  if (!program) return Error{errno, "keep the redirect program"};
+  return program;
 }
 
 }  // namespace weft

@@ -4,22 +4,26 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "bpf/cgroup.h"
 
 struct bpf_object;
 
 namespace weft {
 
-// Where everything of one ABI version is pinned: `maps/<name>`, `links/<program>`, `pods/<netns cookie>`.
+// Where everything of one ABI version is pinned: `maps/<name>`, `links/<program>`, `pods/<netns cookie>`,
+// `redirects/<netns cookie>`.
 struct PinPaths {
   explicit PinPaths(const std::string& pin_dir);
   std::string Map(const char* name) const { return maps + "/" + name; }
   std::string Pod(uint64_t cookie) const { return pods + "/" + std::to_string(cookie); }
+  std::string Redirect(uint64_t cookie) const { return redirects + "/" + std::to_string(cookie); }
 
   std::string root;
   std::string maps;
   std::string links;
   std::string pods;
+  std::string redirects;
 };
 
 // Sizes that an installation may choose; a map that is pinned already keeps its size.
@@ -43,6 +47,8 @@ class ProgramSet {
   Status TryPod() const;
   // sk_lookup in one pod's network namespace.
   Status AttachPod(uint64_t cookie, int netns_fd) const;
+  // The program for the host's end of one pod's device, not attached.
+  Result<UniqueFd> LoadRedirect(uint64_t cookie) const;
 
  private:
   const PinPaths& pins_;
