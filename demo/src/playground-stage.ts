@@ -14,7 +14,7 @@ import { parseAccessLog } from "./access-log.ts";
 import { applyManifest, removeManifest } from "./kube-apply.ts";
 import { podLog } from "./kube-log.ts";
 import { parseMetrics } from "./metrics-text.ts";
-import { execIn } from "./pod-exec.ts";
+import { type ExecTarget, execIn, spawnIn } from "./pod-exec.ts";
 import type { Stage, StageNode, StagePod } from "./stage.ts";
 import { tap } from "./wiretap.ts";
 
@@ -43,6 +43,11 @@ export async function startStage(name: string): Promise<Stage> {
   };
   try {
     const { agents } = await deployMesh(playground, MESH_MS);
+    const place = async ({ namespace, name: podName }: StagePod): Promise<ExecTarget> => {
+      const { items } = await client.list(PODS, { namespace });
+      const found = items.find(({ metadata }) => metadata.name === podName);
+      return target(playground, found, podName);
+    };
     const nodes = [...agents].map(([node, { metrics }]) => stageNode(node, metrics, playground, client));
     return {
       kubeconfig: playground.kubeconfig,
@@ -50,11 +55,8 @@ export async function startStage(name: string): Promise<Stage> {
       apply: (manifest) => applyManifest(client, manifest),
       remove: (manifest) => removeManifest(client, manifest),
       pods: async (namespace) => (await client.list(PODS, { namespace })).items.map(stagePod),
-      exec: async (pod, argv, timeoutMs = EXEC_MS) => {
-        const { items } = await client.list(PODS, { namespace: pod.namespace });
-        const found = items.find(({ metadata }) => metadata.name === pod.name);
-        return execIn(target(playground, found, pod.name), argv, timeoutMs);
-      },
+      exec: async (pod, argv, timeoutMs = EXEC_MS) => execIn(await place(pod), argv, timeoutMs),
+      start: async (pod, argv) => spawnIn(await place(pod), argv),
       systemLog: () => systemLog(access, client),
       listenOnWire: (marker, body) => tap(playground.netns("fabric"), PORT_OF_FIRST_NODE, marker, body),
       down,
@@ -141,7 +143,7 @@ function stagePod(pod: Pod): StagePod {
 }
 
 /** The first container of a pod. `name` is for the error. */
-function target(playground: Playground, pod: Pod | undefined, name: string): { cgroup: string; pid: number } {
+function target(playground: Playground, pod: Pod | undefined, name: string): ExecTarget {
   const container = pod?.spec?.containers?.[0]?.name;
   const status = pod?.status as { containerStatuses?: { containerID?: string }[] } | undefined;
   const pid = Number(/^weft:\/\/(\d+)$/.exec(status?.containerStatuses?.[0]?.containerID ?? "")?.[1]);

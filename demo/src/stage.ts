@@ -1,6 +1,7 @@
 /** What a story needs of the place where it plays: pods to run things in, agents to ask, a wire to listen on. */
 import type { AccessLine } from "./access-log.ts";
 import type { MetricSample } from "./metrics-text.ts";
+import type { PodProcess } from "./pod-exec.ts";
 
 export interface StagePod {
   readonly namespace: string;
@@ -40,6 +41,8 @@ export interface Stage {
   pods(namespace: string): Promise<StagePod[]>;
   /** Runs a program of this machine in the pod. */
   exec(pod: StagePod, argv: readonly string[], timeoutMs?: number): Promise<ExecResult>;
+  /** Starts a program of this machine in the pod; whoever starts it ends it. */
+  start(pod: StagePod, argv: readonly string[]): Promise<PodProcess>;
   /** Listens between the nodes while `body` runs. */
   listenOnWire(marker: string, body: () => Promise<void>): Promise<WireReport>;
   /** The last lines of control plane and agents, for when something did not work. */

@@ -1,11 +1,12 @@
 /** One node with a real agent: two clients, and servers behind one service, all enrolled. */
+import type { ChildProcess } from "node:child_process";
 import { eventually } from "#lib/eventually.ts";
 import { AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { Action, Scope } from "#proto/authorization_pb.ts";
 import { WorkloadStatus } from "#proto/workload_pb.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
 import { authorization, serviceAddress } from "../helpers/mesh-fixtures.ts";
-import { PodProgram } from "./pod-program.ts";
+import { PodProgram, programArgv } from "./pod-program.ts";
 import type { DialTarget } from "./programs/dial.ts";
 import type { Held } from "./programs/holder.ts";
 import type { Attempt } from "./programs/looper.ts";
@@ -56,8 +57,7 @@ export class DirectBed {
     node.publish(this.blue);
     for (const server of servers) {
       this.publish(server);
-      const path = new URL("programs/greeter.ts", import.meta.url).pathname;
-      node.bed.spawn(server, process.execPath, [path, String(SERVER_PORT), server.name]);
+      this.#start(server, programArgv("greeter", String(SERVER_PORT), server.name));
     }
     await Promise.all(servers.map((server) => node.bed.listening(server, SERVER_PORT)));
     await Promise.all([this.red, this.blue, ...servers].map(({ name }) => node.enrolled(name)));
@@ -100,13 +100,14 @@ export class DirectBed {
 
   /** Dials again and again until it is stopped, or so many times. */
   loop(client: NodePod, target: DialTarget, times?: number): PodProgram<Attempt> {
-    const args = [JSON.stringify(target), ...(times === undefined ? [] : [String(times)])];
-    return new PodProgram<Attempt>(this.node.bed, client, "looper", args);
+    const limit = times === undefined ? [] : [String(times)];
+    return new PodProgram<Attempt>(this.#start(client, programArgv("looper", JSON.stringify(target), ...limit)));
   }
 
   /** Holds a connection, sending `chunk` bytes to and fro when there are any. */
   async hold(client: NodePod, host: string, port: number, chunk = 0): Promise<PodProgram<Held>> {
-    const holder = new PodProgram<Held>(this.node.bed, client, "holder", [host, String(port), String(chunk)]);
+    const argv = programArgv("holder", host, String(port), String(chunk));
+    const holder = new PodProgram<Held>(this.#start(client, argv));
     await holder.when("the connection is open", ({ state }) => state === "open");
     return holder;
   }
@@ -128,6 +129,10 @@ export class DirectBed {
     const loop = this.loop(client, target, times);
     await eventually("all attempts", () => loop.lines.length === times, PATIENCE_MS);
     return loop.stop();
+  }
+
+  #start(pod: NodePod, [program, ...args]: [string, ...string[]]): ChildProcess {
+    return this.node.bed.spawn(pod, program, args);
   }
 
   async dispose(): Promise<void> {

@@ -3,11 +3,12 @@ import { eventually } from "#lib/eventually.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
 import { SETTLE_MS } from "./calls.ts";
 import type { Case } from "./matrix-table.ts";
+import { clientText, namespaceText, serverText, serviceText } from "./pod-manifests.ts";
+import { programArgv } from "./pod-program.ts";
 import type { DialResult, DialTarget } from "./programs/dial.ts";
 
 export const SERVER_PORT = 8080;
 export const SERVICE_PORT = 80;
-const PROGRAMS = new URL("programs/", import.meta.url).pathname;
 const NAMESPACES = { enrolled: "inside", outside: "outside" } as const;
 const SERVERS = { "same node": "near", "other node": "far" } as const;
 
@@ -26,8 +27,8 @@ export async function buildWorld(stage: Stage): Promise<World> {
   await stage.apply(
     Object.values(NAMESPACES)
       .flatMap((namespace) => [
-        namespaceText(namespace),
-        podText(namespace, "client", first, "[sleep, infinity]"),
+        namespaceText(namespace, namespace === NAMESPACES.enrolled),
+        clientText({ namespace, name: "client", node: first }),
         ...serverTexts(namespace, "near", first),
         ...serverTexts(namespace, "far", second),
       ])
@@ -53,49 +54,17 @@ async function look(stage: Stage): Promise<World> {
   };
 }
 
-function namespaceText(name: string): string {
-  const mode = name === NAMESPACES.enrolled ? "ambient" : "none";
-  return `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}, labels: {istio.io/dataplane-mode: ${mode}}}\n`;
-}
-
-function podText(namespace: string, name: string, node: string, command: string, probe = ""): string {
-  return `apiVersion: v1
-kind: ServiceAccount
-metadata: {name: ${name}, namespace: ${namespace}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${name}}}
-spec:
-  nodeName: ${node}
-  serviceAccountName: ${name}
-  terminationGracePeriodSeconds: 0
-  containers:
-    - name: main
-      image: node
-      command: ${command}
-${probe}`;
-}
-
 function serverTexts(namespace: string, name: string, node: string): string[] {
-  const service = (suffix: string, port: number, more: string): string => `apiVersion: v1
-kind: Service
-metadata: {name: ${name}${suffix}, namespace: ${namespace}}
-spec:
-  ipFamilyPolicy: RequireDualStack
-  selector: {app: ${name}}
-  ports: [{name: tcp, port: ${port}, targetPort: ${SERVER_PORT}}]
-${more}`;
   return [
-    podText(
+    serverText({ namespace, name, node }, name, SERVER_PORT),
+    serviceText(namespace, name, name, { port: SERVICE_PORT, targetPort: SERVER_PORT }),
+    serviceText(
       namespace,
+      `${name}-headless`,
       name,
-      node,
-      `[node, ${PROGRAMS}greeter.ts, "${SERVER_PORT}", ${namespace}/${name}]`,
-      `      readinessProbe: {tcpSocket: {port: ${SERVER_PORT}}, periodSeconds: 1}\n`,
+      { port: SERVER_PORT, targetPort: SERVER_PORT },
+      "  clusterIP: None\n",
     ),
-    service("", SERVICE_PORT, ""),
-    service("-headless", SERVER_PORT, "  clusterIP: None\n"),
   ];
 }
 
@@ -153,7 +122,7 @@ export function caseId(one: Case): string {
 
 /** Dials all targets at once from the pod. */
 export async function dial(stage: Stage, from: StagePod, targets: readonly DialTarget[]): Promise<DialResult[]> {
-  const argv = [process.execPath, `${PROGRAMS}dialler.ts`, JSON.stringify(targets)];
+  const argv = programArgv("dialler", JSON.stringify(targets));
   const { code, stdout, stderr } = await stage.exec(from, argv, SETTLE_MS);
   if (code !== 0) throw new Error(`the dialler in ${from.namespace}/${from.name} ended with ${code}: ${stderr}`);
   return JSON.parse(stdout) as DialResult[];

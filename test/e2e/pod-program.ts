@@ -1,7 +1,11 @@
-/** A program of `programs/` that runs in a pod of a bed and prints lines of JSON. */
+/** A program of `programs/` that runs in a pod and prints lines of JSON. */
 import type { ChildProcess } from "node:child_process";
 import { eventually } from "#lib/eventually.ts";
-import type { BedPod, PodBed } from "../helpers/pod-bed.ts";
+
+/** How to start it: the pinned Node, the program, its arguments. */
+export function programArgv(program: string, ...args: readonly string[]): [string, string, ...string[]] {
+  return [process.execPath, new URL(`programs/${program}.ts`, import.meta.url).pathname, ...args];
+}
 
 export class PodProgram<Line> {
   readonly lines: Line[] = [];
@@ -9,9 +13,8 @@ export class PodProgram<Line> {
   #partial = "";
   #stderr = "";
 
-  constructor(bed: PodBed, pod: BedPod, program: string, args: readonly string[]) {
-    const path = new URL(`programs/${program}.ts`, import.meta.url).pathname;
-    this.#child = bed.spawn(pod, process.execPath, [path, ...args]);
+  constructor(child: ChildProcess) {
+    this.#child = child;
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       const pieces = (this.#partial + text).split("\n");
       this.#partial = pieces.pop() ?? "";

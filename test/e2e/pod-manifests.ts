@@ -1,0 +1,61 @@
+/** Pods of a playground that the wide tests talk between. */
+import { programArgv } from "./pod-program.ts";
+
+export interface PodPlace {
+  readonly namespace: string;
+  readonly name: string;
+  readonly node: string;
+}
+
+export function namespaceText(name: string, isEnrolled: boolean): string {
+  const mode = isEnrolled ? "ambient" : "none";
+  return `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}, labels: {istio.io/dataplane-mode: ${mode}}}\n`;
+}
+
+/** A pod to run things in, with a service account of its name. */
+export function clientText(place: PodPlace): string {
+  return podText(place, place.name, ["sleep", "infinity"], "");
+}
+
+/** A greeter on `port`, called `namespace/name` in its answers, with the label `app`. */
+export function serverText(place: PodPlace, app: string, port: number): string {
+  const argv = programArgv("greeter", String(port), `${place.namespace}/${place.name}`);
+  return podText(place, app, argv, `      readinessProbe: {tcpSocket: {port: ${port}}, periodSeconds: 1}\n`);
+}
+
+/** For the pods with the label `app`, over both families. */
+export function serviceText(
+  namespace: string,
+  name: string,
+  app: string,
+  ports: { readonly port: number; readonly targetPort: number },
+  more = "",
+): string {
+  return `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: ${namespace}}
+spec:
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: ${app}}
+  ports: [{name: tcp, port: ${ports.port}, targetPort: ${ports.targetPort}}]
+${more}`;
+}
+
+function podText({ namespace, name, node }: PodPlace, app: string, argv: readonly string[], more: string): string {
+  return `apiVersion: v1
+kind: ServiceAccount
+metadata: {name: ${name}, namespace: ${namespace}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${app}}}
+spec:
+  nodeName: ${node}
+  serviceAccountName: ${name}
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: node
+      command: ${JSON.stringify(argv)}
+${more}`;
+}
