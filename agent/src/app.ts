@@ -17,7 +17,7 @@ import { EnginePort } from "./engine-port.ts";
 import { KubeAnnotator } from "./enroll/annotator.ts";
 import { findCgroups } from "./enroll/cgroups.ts";
 import { Enroller } from "./enroll/enroller.ts";
-import { LocalPods } from "./enroll/local-pods.ts";
+import { keysOfPod, LocalPods } from "./enroll/local-pods.ts";
 import { ProfileSync } from "./enroll/pod-profile.ts";
 import { PodWatch } from "./enroll/pod-watch.ts";
 import { CaClient, type CertificateAuthority } from "./identity/ca-client.ts";
@@ -171,6 +171,9 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
         identities.acquire(pod.identity);
         if (pod.dns) dns.addPod(pod, engine.openDnsSockets(pod.id));
       },
+      captured: (pod) => port.push(routes.change(keysOfPod(pod))),
+      letGo: (pod) => port.push(routes.change(keysOfPod(pod))),
+      rechecked: () => undefined,
       removed: (pod) => {
         dns.removePod(pod.id);
         identities.release(pod.identity);

@@ -71,10 +71,10 @@ export class FakeBpf implements BpfPlane {
     this.calls = calls;
   }
 
-  capture(pod: { readonly netnsPath: string }): bigint {
+  capture(pod: { readonly netnsPath: string; readonly express?: boolean }): bigint {
     if (this.failCapture !== undefined) throw new Error(this.failCapture);
     const cookie = cookieOf(pod.netnsPath);
-    this.calls.push(`capture ${cookie}`);
+    this.calls.push(`capture ${cookie}${pod.express === true ? " express" : ""}`);
     this.held.add(cookie);
     return cookie;
   }

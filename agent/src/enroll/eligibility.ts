@@ -4,6 +4,7 @@ import type { Pod } from "#lib/kube/types.ts";
 export const DATAPLANE_MODE = "istio.io/dataplane-mode";
 export const REDIRECTION = "ambient.istio.io/redirection";
 const SIDECAR_STATUS = "sidecar.istio.io/status";
+export const EXPRESS = "weft.dev/express";
 const DNS_CAPTURE = "ambient.istio.io/dns-capture";
 
 export type Eligibility = { readonly eligible: true } | { readonly eligible: false; readonly why: string };
@@ -35,6 +36,11 @@ export function isTerminal(pod: Pod): boolean {
 export function wantsDns(pod: Pod, byDefault: boolean): boolean {
   const own = pod.metadata.annotations?.[DNS_CAPTURE];
   return own === undefined ? byDefault : own === "true";
+}
+
+/** Express connections are for pods that ask for them: their sockets are not quite TCP sockets. */
+export function wantsExpress(pod: Pod): boolean {
+  return pod.metadata.annotations?.[EXPRESS] === "enabled";
 }
 
 function no(why: string): Eligibility {

@@ -57,7 +57,10 @@ beforeEach(() => {
     pods: new LocalPods(state),
     hooks: {
       added: (pod) => calls.push(`added ${pod.uid}`),
+      captured: (pod) => calls.push(`captured ${pod.uid}${pod.express ? " express" : ""}`),
+      letGo: (pod, kept) => calls.push(`${kept ? "kept" : "let go"} ${pod.uid}`),
       removed: (pod) => calls.push(`removed ${pod.uid}`),
+      rechecked: () => calls.push("rechecked"),
     },
     annotator: {
       set: (pod, value) => annotations.set(pod.metadata.uid ?? "", value),
@@ -91,15 +94,22 @@ function addPod(uid: string, namespace: bigint | string, labels: Record<string, 
   });
 }
 
+function annotate(uid: string, annotations: Record<string, string>): void {
+  const pod = source.pod(uid);
+  if (pod === undefined) throw new Error(`no pod ${uid}`);
+  source.all.set(uid, { ...pod, metadata: { ...pod.metadata, annotations } });
+  enroller.reconcile(uid);
+}
+
 test("in: listeners, then decisions, then capture, then the annotation; out: capture first", () => {
   addPod("a", 1n);
   enroller.start();
-  expect(calls).toEqual(["addPod a", "added a", "capture 1"]);
+  expect(calls).toEqual(["addPod a", "added a", "capture 1", "captured a"]);
   expect(annotations.get("a")).toBe("enabled");
   calls.length = 0;
   addPod("a", 1n, { [MODE]: "none" });
   enroller.reconcile("a");
-  expect(calls).toEqual(["release 1", "removed a", "removePod a"]);
+  expect(calls).toEqual(["release 1", "let go a", "removed a", "removePod a"]);
   expect(annotations.get("a")).toBeUndefined();
 });
 
@@ -109,7 +119,7 @@ test("a pod that is deleted leaves at once", () => {
   calls.length = 0;
   source.all.delete("a");
   enroller.reconcile("a");
-  expect(calls).toEqual(["release 1", "removed a", "removePod a"]);
+  expect(calls).toEqual(["release 1", "let go a", "removed a", "removePod a"]);
   expect(enroller.counts()).toEqual({ active: 0, pending: 0, started: 1, stopped: 1 });
 });
 
@@ -204,8 +214,30 @@ describe("while it runs", () => {
     put(state, workloadAddress({ name: "a", ips: ["10.0.0.1"], more: { trustDomain: "other.example" } }));
     state.commit();
     enroller.localsChanged();
-    expect(calls).toEqual(["removed a", "removePod a", "addPod a", "added a", "capture 1"]);
+    expect(calls).toEqual(["kept a", "removed a", "removePod a", "addPod a", "added a", "capture 1", "captured a"]);
     expect([...engine.pods.values()][0]?.identity).toBe("spiffe://other.example/ns/default/sa/a");
+  });
+
+  test("a pod that asks for express connections, or no longer, is captured again and stays enrolled", () => {
+    addPod("a", 1n);
+    enroller.start();
+    calls.length = 0;
+    annotate("a", { "weft.dev/express": "enabled" });
+    expect(calls).toEqual(["capture 1 express", "captured a express"]);
+    calls.length = 0;
+    annotate("a", {});
+    expect(calls).toEqual(["capture 1", "captured a"]);
+    expect(enroller.counts()).toMatchObject({ active: 1, started: 1, stopped: 0 });
+  });
+
+  test("a pod that asks for express connections when it has a new namespace comes in anew", () => {
+    addPod("a", 1n);
+    enroller.start();
+    calls.length = 0;
+    namespaces.set("a", 2n);
+    annotate("a", { "weft.dev/express": "enabled" });
+    expect(calls).toContain("capture 2 express");
+    expect(enroller.counts()).toMatchObject({ active: 1, started: 2, stopped: 1 });
   });
 
   test("a reconfiguration that fails keeps the capture, and the label taken off ends it", () => {

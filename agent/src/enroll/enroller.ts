@@ -9,9 +9,9 @@ import { Backoff } from "#lib/backoff.ts";
 import type { Pod } from "#lib/kube/types.ts";
 import { errorText, type Logger } from "#lib/log.ts";
 import { formatSpiffeId } from "#lib/spiffe.ts";
-import type { BpfPlane, Engine, PodId } from "../native.ts";
+import type { BpfPlane, CapturedPod, Engine, NetnsCookie, PodId } from "../native.ts";
 import type { PodAnnotator } from "./annotator.ts";
-import { eligibility, isTerminal, wantsDns } from "./eligibility.ts";
+import { eligibility, isTerminal, wantsDns, wantsExpress } from "./eligibility.ts";
 import type { LocalPod, LocalPods } from "./local-pods.ts";
 import { findPodNetns, type NetnsQuery, type PodNetns } from "./pod-netns.ts";
 import type { PodSource } from "./pod-watch.ts";
@@ -20,8 +20,14 @@ import type { PodSource } from "./pod-watch.ts";
 export interface PodHooks {
   /** The pod's listeners stand, nothing is captured yet. */
   added(pod: LocalPod): void;
-  /** Capture has ended; the engine still knows the pod. */
+  /** Capture holds; also after it was renewed with other wishes of the pod. */
+  captured(pod: LocalPod): void;
+  /** The pod is no longer ours to decide for. `kept`: the kernel goes on capturing it, for its next enrolment. */
+  letGo(pod: LocalPod, kept: boolean): void;
+  /** Capture has ended or is kept; the engine still knows the pod. */
   removed(pod: LocalPod): void;
+  /** Every ten seconds, when captures have been looked at. */
+  rechecked(): void;
 }
 
 export interface EnrollerOptions {
@@ -52,8 +58,7 @@ interface Pending {
 
 interface Enrolled {
   readonly state: "enrolled";
-  readonly pod: LocalPod;
-  readonly cookie: bigint;
+  pod: LocalPod;
   readonly inode: bigint;
 }
 
@@ -141,7 +146,7 @@ export class Enroller {
     for (const [uid, state] of [...this.#states]) {
       if (state.state !== "enrolled") continue;
       const pod = this.#options.source.pod(uid);
-      if (pod !== undefined && !sameConfig(state.pod, this.#describe(uid, pod, state.pod.id))) this.reconcile(uid);
+      if (pod !== undefined && !sameConfig(state.pod, this.#describe(pod, state.pod))) this.reconcile(uid);
     }
   }
 
@@ -178,23 +183,25 @@ export class Enroller {
     for (const [uid, state] of [...this.#states]) {
       const pod = this.#options.source.pod(uid);
       if (state.state !== "enrolled" || pod === undefined) continue;
-      const lost = captured.has(state.cookie) ? this.#movedAway(uid, state) : "capture is gone";
+      const lost = captured.has(state.pod.cookie) ? this.#movedAway(uid, state) : "capture is gone";
       if (lost === undefined) continue;
       this.#options.log.warn("pod is no longer captured", { pod: podName(pod), reason: lost });
       this.#leave(uid, lost);
       this.#enter(uid, pod);
     }
     this.#releaseStale();
+    this.#options.hooks.rechecked();
   }
 
   #enter(uid: string, pod: Pod): void {
     const state = this.#states.get(uid);
     if (state?.state === "enrolled") {
-      if (sameConfig(state.pod, this.#describe(uid, pod, state.pod.id))) {
+      const wanted = this.#describe(pod, state.pod);
+      if (sameConfig(state.pod, wanted) && (state.pod.express === wanted.express || this.#recapture(state, wanted))) {
         this.#options.annotator.set(pod, "enabled");
         return;
       }
-      this.#takeOut(uid, state, "pod changed");
+      this.#takeOut(uid, state, "pod changed", true);
     }
     const pending: Pending =
       state?.state === "pending"
@@ -205,7 +212,7 @@ export class Enroller {
             attempts: 0,
             backoff: new Backoff(...RETRY_MS),
             timer: undefined,
-            kept: state?.cookie,
+            kept: state?.pod.cookie,
           };
     this.#states.set(uid, pending);
     this.#attempt(uid, pod, pending);
@@ -247,7 +254,8 @@ export class Enroller {
     using netns = found;
     const owner = this.#ownerOf(netns.inode);
     if (owner !== undefined) return `its network namespace already belongs to pod ${owner}`;
-    const local = this.#describe(uid, pod, ++this.#lastId);
+    const cookie = this.#options.netnsCookie(netns.path);
+    const local = this.#describe(pod, { id: ++this.#lastId, uid, cookie });
     try {
       engine.addPod({
         id: local.id,
@@ -263,30 +271,46 @@ export class Enroller {
     pods.add(local);
     try {
       hooks.added(local);
-      const cookie = bpf.capture({
-        id: local.id,
-        netnsPath: netns.path,
-        addresses: local.addresses,
-        dns: local.dns,
-      });
-      this.#states.set(uid, { state: "enrolled", pod: local, cookie, inode: netns.inode });
-      this.#startedCount++;
-      return undefined;
+      bpf.capture(captureOf(local, netns.path));
     } catch (error) {
       hooks.removed(local);
       pods.delete(local.id);
       engine.removePod(local.id);
       return `capture: ${errorText(error)}`;
     }
+    this.#states.set(uid, { state: "enrolled", pod: local, inode: netns.inode });
+    this.#startedCount++;
+    pods.capture(local);
+    hooks.captured(local);
+    return undefined;
+  }
+
+  /** Only the kernel needs to know of what has changed. False when the pod must come in anew. */
+  #recapture(state: Enrolled, wanted: LocalPod): boolean {
+    const { podsCgroup, bpf, pods, hooks } = this.#options;
+    const found = this.#findNetns({ podsCgroup, uid: wanted.uid, addresses: wanted.addresses });
+    if (typeof found === "string") return false;
+    using netns = found;
+    if (netns.inode !== state.inode) return false;
+    try {
+      bpf.capture(captureOf(wanted, netns.path));
+    } catch {
+      // Coming in anew will say why, and try again.
+      return false;
+    }
+    state.pod = wanted;
+    pods.add(wanted);
+    hooks.captured(wanted);
+    return true;
   }
 
   #leave(uid: string, why: string): void {
     const state = this.#states.get(uid);
     if (state === undefined) return;
-    const cookie = state.state === "enrolled" ? state.cookie : state.kept;
+    const cookie = state.state === "enrolled" ? state.pod.cookie : state.kept;
     if (cookie !== undefined) this.#options.bpf.release(cookie);
     if (state.state === "enrolled") {
-      this.#takeOut(uid, state, why);
+      this.#takeOut(uid, state, why, false);
       return;
     }
     clearTimeout(state.timer);
@@ -294,9 +318,11 @@ export class Enroller {
   }
 
   /** Ends the engine's side of a pod and leaves its capture as it is. */
-  #takeOut(uid: string, { pod }: Enrolled, why: string): void {
+  #takeOut(uid: string, { pod }: Enrolled, why: string, kept: boolean): void {
     const { engine, pods, hooks, log } = this.#options;
     this.#states.delete(uid);
+    pods.letGo(pod);
+    hooks.letGo(pod, kept);
     hooks.removed(pod);
     pods.delete(pod.id);
     engine.removePod(pod.id);
@@ -304,7 +330,7 @@ export class Enroller {
     log.info("unenrolled pod", { pod: `${pod.namespace}/${pod.name}`, reason: why });
   }
 
-  #describe(uid: string, pod: Pod, id: PodId): LocalPod {
+  #describe(pod: Pod, { id, uid, cookie }: { id: PodId; uid: string; cookie: NetnsCookie }): LocalPod {
     const { namespace = "", name } = pod.metadata;
     const serviceAccount = pod.spec?.serviceAccountName ?? "default";
     const addresses = podAddresses(pod);
@@ -312,6 +338,7 @@ export class Enroller {
     const trustDomain = known?.trustDomain ?? this.#options.trustDomain;
     return {
       id,
+      cookie,
       uid,
       namespace,
       name,
@@ -319,6 +346,7 @@ export class Enroller {
       addresses,
       identity: formatSpiffeId({ trustDomain, namespace, serviceAccount }),
       dns: wantsDns(pod, this.#options.dns),
+      express: wantsExpress(pod),
     };
   }
 
@@ -357,7 +385,7 @@ export class Enroller {
     const ours = new Set<bigint>();
     for (const state of this.#states.values()) {
       if (state.state === "pending") return;
-      ours.add(state.cookie);
+      ours.add(state.pod.cookie);
     }
     this.#adopting = false;
     for (const cookie of this.#options.bpf.captured()) {
@@ -374,6 +402,12 @@ export function podAddresses(pod: Pod): readonly string[] {
   return pod.status?.podIP === undefined ? [] : [pod.status.podIP];
 }
 
+function captureOf(pod: LocalPod, netnsPath: string): CapturedPod {
+  const { id, addresses, dns, express } = pod;
+  return { id, netnsPath, addresses, dns, express };
+}
+
+/** Whether the engine would be told the same. */
 function sameConfig(a: LocalPod, b: LocalPod): boolean {
   return a.identity === b.identity && a.dns === b.dns && a.addresses.join() === b.addresses.join();
 }

@@ -5,7 +5,9 @@
  * A destination that the mesh knows but cannot reach is refused, never sent in the clear.
  */
 import { isIpv4, joinHostPort, networkAddressKey } from "#lib/address.ts";
-import type { Route, RouteEndpoint, SocketAddress } from "../native.ts";
+import { type Candidate, chooseDirect, type Offer } from "../direct/choice.ts";
+import type { LocalPod, LocalPodView } from "../enroll/local-pods.ts";
+import type { DirectEndpoint, Route, RouteEndpoint, SocketAddress } from "../native.ts";
 import { CIDR_KEY, type MeshView } from "../state/mesh-state.ts";
 import { type GatewayAddress, type Service, type Workload, workloadIdentity } from "../state/model.ts";
 import { selectByLocality } from "./balance.ts";
@@ -18,7 +20,9 @@ export type HostLookup = (hostname: string) => readonly string[] | undefined;
 export interface Compiled {
   /** Undefined: wait, a host name is being looked up. */
   readonly route: Route | undefined;
-  /** Keys of `MeshChange`, and `dns:<hostname>`, on which this answer rests. */
+  /** What BPF may choose from by itself; empty: it asks the agent. */
+  readonly direct: readonly DirectEndpoint[];
+  /** Keys of `MeshChange`, `dns:<hostname>` and `pod:<ip>`, on which this answer rests. */
   readonly dependencies: ReadonlySet<string>;
 }
 
@@ -27,17 +31,26 @@ interface Target {
   readonly port: number;
 }
 
+const NOTHING_OFFERED: Offer = { kind: "none" };
 const REFUSED: Route = { kind: "refuse", reason: "no_healthy_upstream" };
 const PASSTHROUGH: Route = { kind: "passthrough" };
+
+/** Who asks, as a pod of this node; without it nothing is BPF's to choose. */
+export interface LocalSource {
+  readonly pod: LocalPod;
+  readonly pods: LocalPodView;
+}
 
 export function compileRoute(
   source: Workload,
   destination: SocketAddress,
   view: MeshView,
   lookUpHost: HostLookup,
+  local?: LocalSource,
 ): Compiled {
   const compiler = new Compiler(source, destination, view, lookUpHost);
-  return { route: compiler.route(), dependencies: compiler.dependencies };
+  const route = compiler.route();
+  return { route, direct: local === undefined ? [] : compiler.direct(local), dependencies: compiler.dependencies };
 }
 
 class Compiler {
@@ -47,6 +60,7 @@ class Compiler {
   readonly #view: MeshView;
   readonly #lookUpHost: HostLookup;
   #waiting = false;
+  #offer: Offer = NOTHING_OFFERED;
 
   constructor(source: Workload, destination: SocketAddress, view: MeshView, lookUpHost: HostLookup) {
     this.#source = source;
@@ -60,6 +74,20 @@ class Compiler {
     return this.#waiting && (route.kind !== "endpoints" || route.endpoints.length === 0) ? undefined : route;
   }
 
+  /** After `route`. */
+  direct({ pod, pods }: LocalSource): readonly DirectEndpoint[] {
+    if (this.#waiting) return [];
+    return chooseDirect({
+      source: pod,
+      sourceWorkload: this.#source,
+      destination: this.#destination,
+      offer: this.#offer,
+      pods,
+      localWorkload: (namespace, name) => this.#view.workloads.local(namespace, name),
+      dependencies: this.dependencies,
+    });
+  }
+
   #decide(): Route {
     const { ip, port } = this.#destination;
     const workload = this.#workloadByAddress(networkAddressKey(this.#source.network, ip));
@@ -69,19 +97,30 @@ class Compiler {
       const waypoints = serviceWaypoints(service);
       if (waypoints.length > 0) return this.#toWaypoints(waypoints, service);
     }
-    if (service !== undefined) return this.#toService(service, port);
-    if (workload === undefined) return PASSTHROUGH;
+    if (service !== undefined) return this.#toService(service, port, workload);
+    if (workload === undefined) return this.#passthrough();
     if (workload.waypoint !== undefined && !this.#isWaypoint(workload.waypoint)) {
       return this.#toWaypoints([{ destination: workload.waypoint, weight: 1 }], undefined);
     }
-    return endpoints([this.#endpoint({ workload, port }, [], 1)], undefined);
+    const candidates: Candidate[] = [];
+    const found = [this.#endpoint({ workload, port }, [], 1, undefined, candidates)];
+    this.#offer = { kind: "endpoints", candidates };
+    return endpoints(found, undefined);
   }
 
-  #toService(service: Service, port: number): Route {
-    if (service.mode === "passthrough") return PASSTHROUGH;
+  #passthrough(): Route {
+    this.#offer = { kind: "passthrough" };
+    return PASSTHROUGH;
+  }
+
+  /** `owner`: the workload whose own address was asked for. */
+  #toService(service: Service, port: number, owner: Workload | undefined): Route {
+    if (service.mode === "passthrough") return owner === undefined ? this.#passthrough() : PASSTHROUGH;
+    const candidates: Candidate[] = [];
     const found = this.#balance(service, port).map((target) =>
-      this.#endpoint(target, service.subjectAltNames, target.workload.capacity, service),
+      this.#endpoint(target, service.subjectAltNames, target.workload.capacity, service, candidates),
     );
+    if (serviceWaypoints(service).length === 0) this.#offer = { kind: "endpoints", candidates };
     return endpoints(found, service.hostname);
   }
 
@@ -172,12 +211,14 @@ class Compiler {
     { workload, port }: Target,
     names: readonly string[],
     weight: number,
-    service?: Service,
+    service: Service | undefined,
+    candidates: Candidate[],
   ): RouteEndpoint | undefined {
     // Another network is reached through its gateway with a tunnel in the tunnel, which the engine does not speak.
     if (workload.network !== this.#source.network || weight <= 0) return undefined;
     const ip = this.#dialIp(workload, service);
     if (ip === undefined) return undefined;
+    candidates.push({ workload, weight, address: { ip, port }, tunnelled: workload.protocol !== "TCP" });
     if (workload.protocol === "TCP") return { key: workload.key, weight, dial: { ip, port } };
     return {
       key: workload.key,

@@ -1,13 +1,13 @@
 /**
- * The routes that the engine holds. A miss compiles one; a change of the mesh compiles again only those that rest on
+ * The routes that the engine holds, and what BPF may choose from by itself. A miss compiles one; a change of the mesh compiles again only those that rest on
  * what changed, and pushes only those that came out different. Bounded: the least recently compiled leave first, and
  * the engine asks again for one that is still needed.
  */
 import { hash } from "node:crypto";
-import type { Command, PodId, Route, SocketAddress } from "../native.ts";
+import type { Command, DirectEndpoint, PodId, Route, SocketAddress } from "../native.ts";
 import { type MeshView, SYNCED_KEY } from "../state/mesh-state.ts";
 import type { Workload } from "../state/model.ts";
-import { compileRoute, type HostLookup } from "./compile.ts";
+import { compileRoute, type HostLookup, type LocalSource } from "./compile.ts";
 
 export const MAX_ROUTES = 65_536;
 
@@ -18,7 +18,12 @@ interface Entry {
   dependencies: ReadonlySet<string>;
   /** Fingerprint of what the engine has; undefined while it still waits for its first. */
   pushed: string | undefined;
+  /** Fingerprint of what BPF was told; undefined before the first time, empty: to ask the agent. */
+  offered: string | undefined;
 }
+
+/** Told of what BPF may choose from, when it is another than before; nothing: it asks the agent. */
+export type DirectSink = (pod: PodId, destination: SocketAddress, endpoints: readonly DirectEndpoint[]) => void;
 
 export interface RouteBookOptions {
   readonly view: MeshView;
@@ -27,6 +32,9 @@ export interface RouteBookOptions {
   /** Key of `MeshChange` under which `workloadOf` changes. */
   readonly keyOf: (pod: PodId) => string;
   readonly lookUpHost: HostLookup;
+  /** The pod itself, once it is captured. Absent, as is `onDirect`: everything goes through the engine. */
+  readonly localSource?: (pod: PodId) => LocalSource | undefined;
+  readonly onDirect?: DirectSink;
   readonly maxRoutes?: number;
 }
 
@@ -53,7 +61,7 @@ export class RouteBook {
     const id = entryId(pod, destination);
     const known = this.#entries.get(id);
     const commands: Command[] = [];
-    const entry = known ?? { id, pod, destination, dependencies: new Set(), pushed: undefined };
+    const entry = known ?? { id, pod, destination, dependencies: new Set(), pushed: undefined, offered: undefined };
     // Asked again: whatever we believe, the engine does not have it.
     entry.pushed = undefined;
     this.#entries.delete(id);
@@ -82,21 +90,28 @@ export class RouteBook {
     const own = this.#options.keyOf(entry.pod);
     if (source === undefined) {
       this.#link(entry, new Set([own, SYNCED_KEY]));
-      // A source that is gone leaves the pushed route in force until the pod itself goes.
+      // A source that is gone leaves the pushed route in force until the pod itself goes. BPF must not go on with it,
+      // as nobody could say which verdicts it needs; before the first time it is what an earlier process left.
+      if (entry.offered !== undefined) this.#offer(entry, []);
       return;
     }
-    const { route, dependencies } = compileRoute(
-      source,
-      entry.destination,
-      this.#options.view,
-      this.#options.lookUpHost,
-    );
+    const { view, lookUpHost, localSource } = this.#options;
+    const local = localSource?.(entry.pod);
+    const { route, direct, dependencies } = compileRoute(source, entry.destination, view, lookUpHost, local);
     this.#link(entry, new Set([own, ...dependencies]));
+    this.#offer(entry, direct);
     if (route === undefined) return;
     const print = fingerprint(route);
     if (print === entry.pushed) return;
     entry.pushed = print;
     commands.push(setRoute(entry, route));
+  }
+
+  #offer(entry: Entry, endpoints: readonly DirectEndpoint[]): void {
+    const print = shortened(endpoints.map(endpointText).join(";"));
+    if (print === entry.offered) return;
+    entry.offered = print;
+    this.#options.onDirect?.(entry.pod, entry.destination, endpoints);
   }
 
   #link(entry: Entry, dependencies: ReadonlySet<string>): void {
@@ -118,6 +133,7 @@ export class RouteBook {
     const limit = this.#options.maxRoutes ?? MAX_ROUTES;
     for (const entry of this.#entries.values()) {
       if (this.#entries.size <= limit) return;
+      this.#offer(entry, []);
       this.#forget(entry);
       commands.push({ op: "remove-route", pod: entry.pod, destination: entry.destination });
     }
@@ -131,7 +147,14 @@ export class RouteBook {
 
 /** A route to a large service is long; what we keep of it must not be. */
 function fingerprint(route: Route): string {
-  const text = JSON.stringify(route);
+  return shortened(JSON.stringify(route));
+}
+
+function endpointText({ key, weight, address, path, pod }: DirectEndpoint): string {
+  return `${key},${weight},${address.ip},${address.port},${path},${pod ?? ""}`;
+}
+
+function shortened(text: string): string {
   return text.length <= 64 ? text : hash("sha256", text, "base64");
 }
 

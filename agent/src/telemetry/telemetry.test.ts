@@ -24,6 +24,7 @@ let telemetry: Telemetry;
 function localPod(id: number, name: string, ip: string): LocalPod {
   return {
     id,
+    cookie: BigInt(id),
     uid: `uid-${name}`,
     namespace: "default",
     name,
@@ -31,6 +32,7 @@ function localPod(id: number, name: string, ip: string): LocalPod {
     addresses: [ip],
     identity: `${ID}/${name}`,
     dns: true,
+    express: false,
   };
 }
 
