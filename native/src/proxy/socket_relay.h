@@ -14,7 +14,7 @@ namespace weft {
 // everything, so at most one read per direction is held.
 class SocketRelay {
  public:
-  static constexpr size_t kReadBytes = 64 * 1024;
+  static constexpr size_t kReadBytes = 128 * 1024;
   static_assert(kReadBytes <= LoopContext::kAppBytes);
 
  protected:

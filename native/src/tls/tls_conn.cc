@@ -32,6 +32,11 @@ size_t RecordBytes(std::span<const uint8_t> header) {
   return kRecordHeaderBytes + static_cast<size_t>(header[3] << 8 | header[4]);
 }
 
+size_t SealedBytes(size_t plain) {
+  const size_t records = (plain + kRecordPlainBytes - 1) / kRecordPlainBytes;
+  return plain + records * (kRecordHeaderBytes + 1 + kRecordTagBytes);
+}
+
 std::vector<uint8_t> FromHex(std::string_view hex) {
   std::vector<uint8_t> bytes(hex.size() / 2);
   for (size_t i = 0; i < bytes.size(); ++i) {
@@ -312,6 +317,8 @@ Status TlsConn::Alert(uint8_t description, const char* detail, Buffer& out) {
 }
 
 Status TlsConn::Seal(std::span<const uint8_t> plain, Buffer& out) {
+  // Once for all records: growing one by one would copy what is sealed already.
+  out.Reserve(SealedBytes(plain.size()));
   while (!plain.empty()) {
     if (write_key_->sequence() >= kRecordsPerKey) {
       if (Status status = UpdateWriteKey(out); !status) return status;
