@@ -24,6 +24,7 @@
 #include "lib/pods.h"
 #include "lib/probes.h"
 #include "lib/record.h"
+#include "lib/redirect.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -127,6 +128,7 @@ static __always_inline void on_direct_established(struct bpf_sock_ops *ctx,
 {
 	direct->flags |= WEFT_EVENT_ESTABLISHED;
 	watch_close(ctx);
+	redirect_established(ctx, direct);
 }
 
 /* The flow of a connection that a direct initiator has opened to this pod. */
@@ -198,12 +200,13 @@ static __always_inline void on_plain_accept(struct bpf_sock_ops *ctx, struct bpf
 }
 
 /* `state`: what the socket was in before it closed. */
-static __always_inline void on_direct_close(struct bpf_sock *sk, struct weft_direct *direct,
-					    __u32 state)
+static __always_inline void on_direct_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					    struct weft_direct *direct, __u32 state)
 {
 	const struct tcp_sock___weft *tcp = tcp_of(sk);
 	struct weft_event *event;
 
+	redirect_close(ctx, direct);
 	if (direct->path == WEFT_PATH_DIRECT && direct->side == WEFT_SIDE_INITIATOR)
 		bpf_map_delete_elem(&weft_flows, &direct->flow);
 	/* The initiator's end makes the record of a direct connection. */
@@ -336,7 +339,7 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 	if (!direct)
 		on_agent_close(ctx);
 	else if (direct->path)
-		on_direct_close(sk, direct, ctx->args[0]);
+		on_direct_close(ctx, sk, direct, ctx->args[0]);
 }
 
 SEC("sockops")

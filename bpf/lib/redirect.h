@@ -31,8 +31,8 @@ static __always_inline void redirect_key(struct weft_flow_key *key, const struct
 	flow_reverse(key);
 }
 
-/* ACTIVE_ESTABLISHED of a direct connection, before its ACK leaves: the host has seen the SYN and its
- * answer, and sees nothing else. True when packets will go past the host.
+/* The initiator's end, before its ACK leaves: the host has seen the SYN and its answer, and sees
+ * nothing else.
  */
 static __always_inline bool redirect_open(struct bpf_sock_ops *ctx, const struct weft_direct *direct)
 {
@@ -67,9 +67,7 @@ static __always_inline bool redirect_open(struct bpf_sock_ops *ctx, const struct
 	return true;
 }
 
-/* PASSIVE_ESTABLISHED. True when the connection's packets go past the host, and its CLOSE must be
- * told.
- */
+/* The acceptor's end, which the ACK has reached by the other way. */
 static __always_inline bool redirect_accept(const struct weft_direct *direct)
 {
 	struct weft_redirect *redirect;
@@ -83,7 +81,18 @@ static __always_inline bool redirect_accept(const struct weft_direct *direct)
 	return true;
 }
 
-/* CLOSE of either socket. The first only leaves its mark: an initiator that has closed may be in
+/* Either end of a direct connection is established. */
+static __always_inline void redirect_established(struct bpf_sock_ops *ctx,
+						 struct weft_direct *direct)
+{
+	if (direct->path != WEFT_PATH_DIRECT)
+		return;
+	if (direct->side == WEFT_SIDE_INITIATOR ? redirect_open(ctx, direct)
+						: redirect_accept(direct))
+		direct->flags |= WEFT_EVENT_REDIRECTED;
+}
+
+/* Either end has closed. The first only leaves its mark: an initiator that has closed may be in
  * TIME_WAIT or FIN_WAIT2, and answers the other's FIN from there.
  */
 static __always_inline void redirect_close(struct bpf_sock_ops *ctx,
@@ -92,6 +101,8 @@ static __always_inline void redirect_close(struct bpf_sock_ops *ctx,
 	struct weft_flow_key own, reverse;
 	struct weft_redirect *redirect;
 
+	if (!(direct->flags & WEFT_EVENT_REDIRECTED))
+		return;
 	redirect_key(&own, direct, direct->side);
 	redirect = bpf_map_lookup_elem(&weft_redirects, &own);
 	if (!redirect)
