@@ -131,6 +131,56 @@ static __always_inline void on_direct_established(struct bpf_sock_ops *ctx,
 	redirect_established(ctx, direct);
 }
 
+/* Nobody but the destination, whose own sklookup lets the SYN through, may have answered: another
+ * pod may have its address by now, and an agent that is away tells nobody.
+ */
+static __always_inline bool is_destination(const struct weft_direct *direct)
+{
+	const struct weft_flow *flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
+
+	return flow && flow->passed;
+}
+
+/* The same when both ends have connected, and their SYNs crossed: the other's is approved too. */
+static __always_inline bool is_crossing_destination(const struct weft_direct *direct)
+{
+	struct weft_flow_key key = direct->flow;
+	const struct weft_flow *flow;
+
+	key.netns = direct->src_netns;
+	flow_reverse(&key);
+	flow = bpf_map_lookup_elem(&weft_flows, &key);
+	return flow && flow->kind == WEFT_FLOW_DIRECT && flow->src_netns == direct->dst_netns;
+}
+
+/* Leaves the socket without a way out or in; it ends when it is used, or soon after. sockops cannot
+ * refuse a connection.
+ */
+static __always_inline void cut_off(struct bpf_sock_ops *ctx, struct weft_direct *direct)
+{
+	int on = 1, probe_after_s = 1, give_up_ms = 1000;
+	char device[] = "lo";
+
+	direct->flags |= WEFT_EVENT_STRANGER;
+	count_reason(WEFT_R_IDENTITY_ERROR);
+	bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &give_up_ms, sizeof(give_up_ms));
+	bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after_s, sizeof(probe_after_s));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPINTVL, &probe_after_s, sizeof(probe_after_s));
+}
+
+/* The initiator's end has got an answer. */
+static __always_inline void on_direct_answer(struct bpf_sock_ops *ctx, struct weft_direct *direct,
+					     bool crossing)
+{
+	if (direct->path == WEFT_PATH_DIRECT &&
+	    !(crossing ? is_crossing_destination(direct) : is_destination(direct)))
+		cut_off(ctx, direct);
+	else
+		on_direct_established(ctx, direct);
+}
+
 /* The flow of a connection that a direct initiator has opened to this pod. */
 static __always_inline void on_direct_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 					     const struct weft_flow_key *key,
@@ -299,7 +349,8 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
 	/* Simultaneous open: who has connected "accepts". */
 	direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
 	if (direct) {
-		on_direct_established(ctx, direct);
+		if (direct->path)
+			on_direct_answer(ctx, direct, true);
 		return;
 	}
 	flow_from_sockops(&key, ctx, netns);
@@ -329,7 +380,7 @@ static __always_inline void on_answer(struct bpf_sock_ops *ctx, struct bpf_sock 
 	struct weft_direct *direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
 
 	if (direct && direct->path)
-		on_direct_established(ctx, direct);
+		on_direct_answer(ctx, direct, false);
 }
 
 static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk)

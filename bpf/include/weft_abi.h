@@ -269,6 +269,7 @@ WEFT_ASSERT_SIZE(struct weft_direct, 120);
 #define WEFT_EVENT_ESTABLISHED (1U << 0)
 #define WEFT_EVENT_EXPRESS (1U << 1)    /* some bytes went by sk_msg */
 #define WEFT_EVENT_REDIRECTED (1U << 2) /* packets went by bpf_redirect_peer */
+#define WEFT_EVENT_STRANGER (1U << 3)   /* not the pod answered: the socket was cut off at once */
 
 struct weft_event {
 	__u32 kind;

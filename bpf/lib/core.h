@@ -5,9 +5,11 @@
 #ifndef WEFT_CORE_H
 #define WEFT_CORE_H
 
+#include <asm/socket.h>
 #include <linux/bpf.h>
 #include <linux/errno.h>
 #include <linux/in.h>
+#include <linux/tcp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <bpf/bpf_helpers.h>

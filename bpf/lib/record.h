@@ -70,6 +70,8 @@ static __always_inline enum weft_reason end_reason(const struct weft_direct *dir
 {
 	int err = sock_of(tcp)->sk_err;
 
+	if (direct->flags & WEFT_EVENT_STRANGER)
+		return WEFT_R_IDENTITY_ERROR;
 	if (err == ECONNABORTED)
 		return WEFT_R_POLICY_CHANGED;
 	if (err == ETIMEDOUT)

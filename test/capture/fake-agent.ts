@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { eventually } from "#lib/eventually.ts";
 import { REASONS, type Reason } from "#lib/reasons.ts";
 import type { BedPod } from "../helpers/pod-bed.ts";
+import { decodeEvents, type WeftEvent } from "./weft-event.ts";
 
 const BINARY = fileURLToPath(new URL("../../build/test/capture-agent", import.meta.url));
 
@@ -14,6 +15,18 @@ export interface FakeAgentOptions {
   readonly kubeletCgroup: string;
   readonly maxFlows: number;
 }
+
+/** What BPF may choose; `pod`: netns cookie of a direct one. */
+export interface FakeEndpoint {
+  readonly ip: string;
+  readonly port: number;
+  readonly path?: "direct" | "agent" | "plain";
+  readonly pod?: string;
+  readonly key?: number;
+  readonly weight?: number;
+}
+
+const ENDPOINT_KINDS = { direct: 1, agent: 2, plain: 3 };
 
 export class FakeAgent {
   readonly #child: ChildProcess;
@@ -58,6 +71,49 @@ export class FakeAgent {
   async count(reason: Reason): Promise<number> {
     const counters = await this.#command("counters");
     return Number(counters[REASONS[reason][0]]);
+  }
+
+  /** A route of the pod with this netns cookie. Endpoints count as direct when they say nothing else. */
+  async setRoute(pod: string, ip: string, port: number, endpoints: readonly FakeEndpoint[]): Promise<void> {
+    const words = endpoints.map((endpoint, i) => {
+      const { key = i + 1, weight = 1, path = "direct", pod: netns = "0" } = endpoint;
+      return [key, weight, endpoint.ip, endpoint.port, ENDPOINT_KINDS[path], netns].join(",");
+    });
+    await this.#command(`route ${pod} ${ip} ${port} ${words.join(" ")}`);
+  }
+
+  async removeRoute(pod: string, ip: string, port: number): Promise<void> {
+    await this.#command(`unroute ${pod} ${ip} ${port}`);
+  }
+
+  /** For both families. */
+  async setVerdict(source: string, destination: string, port: number, allow: boolean): Promise<void> {
+    for (const family of [4, 6]) {
+      await this.#command(`verdict ${source} ${destination} ${port} ${family} ${allow ? 1 : 0}`);
+    }
+  }
+
+  async expireVerdicts(pod: string): Promise<void> {
+    await this.#command(`expire ${pod}`);
+  }
+
+  async setOpen(pod: string, open: boolean): Promise<void> {
+    await this.#command(`open ${pod} ${open ? 1 : 0}`);
+  }
+
+  async permitPlain(ms: number): Promise<void> {
+    await this.#command(`permit ${ms}`);
+  }
+
+  /** What the ring holds, once. */
+  async events(): Promise<WeftEvent[]> {
+    return decodeEvents(Buffer.from((await this.#command("events")).join(""), "hex"));
+  }
+
+  /** How often each endpoint key has come with an original destination since the last time; 0: none was chosen. */
+  async chosen(): Promise<Map<number, number>> {
+    const words = await this.#command("chosen");
+    return new Map(words.map((word) => word.split("=").map(Number) as [number, number]));
   }
 
   /** Lets it not run, as on a machine that is busy with other things, until `resume`. */
