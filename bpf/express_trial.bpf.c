@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* sockops that makes every TCP connection between sockets of its cgroup an express one: for the self-test
+ * and the tests, which have no pods. Never pinned.
+ */
+#include "lib/core.h"
+#include "lib/express.h"
+#include "lib/flows.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Only sockets of this namespace; 0: of any. */
+const volatile __u64 weft_only_netns = 0;
+
+/* Connections on their way, netns 0: 4-tuple -> cookie of the initiator's socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WEFT_MAX_EXPRESS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct weft_flow_key);
+	__type(value, __u64);
+} weft_trial_flows SEC(".maps");
+
+static __always_inline void on_connect(struct bpf_sock_ops *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct weft_flow_key key;
+
+	flow_from_sockops(&key, ctx, 0);
+	bpf_map_update_elem(&weft_trial_flows, &key, &cookie, BPF_ANY);
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	const __u64 *initiator;
+	struct weft_flow_key key;
+
+	flow_from_sockops(&key, ctx, 0);
+	flow_reverse(&key);
+	initiator = bpf_map_lookup_elem(&weft_trial_flows, &key);
+	if (initiator)
+		express_accept(ctx, sk, *initiator);
+}
+
+static __always_inline void on_close(struct bpf_sock_ops *ctx)
+{
+	struct weft_flow_key key;
+
+	flow_from_sockops(&key, ctx, 0);
+	bpf_map_delete_elem(&weft_trial_flows, &key);
+	express_close(bpf_get_socket_cookie(ctx));
+}
+
+SEC("sockops")
+int weft_express_tr(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk || (weft_only_netns && bpf_get_netns_cookie(ctx) != weft_only_netns))
+		return 1;
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		on_connect(ctx);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		express_initiate(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		on_accept(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		express_packet(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] == BPF_TCP_CLOSE)
+			on_close(ctx);
+		break;
+	}
+	return 1;
+}
