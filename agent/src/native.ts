@@ -351,6 +351,11 @@ export interface BpfPlane {
   directConnections(): Uint8Array;
   /** Ends these with a reset to both ends. Returns how many there still were. */
   endDirect(connections: readonly DirectConnection[]): number;
+  /**
+   * Undefined: BPF may decide by itself. Else what this kernel lacks: `direct` then refuses endpoints of path `direct`
+   * and pods that are open, because nothing may be allowed that could not be ended later on.
+   */
+  directOff(): string | undefined;
   /** Renews the permission to send plaintext to destinations outside the mesh, which ends by itself after this time. */
   permitPlain(forMs: number): void;
   /** Peer redirect, pod by pod. */

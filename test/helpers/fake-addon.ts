@@ -109,6 +109,14 @@ export class FakeBpf implements BpfPlane {
     return 0;
   }
 
+  directOff(): undefined {
+    return undefined;
+  }
+
+  directOff(): undefined {
+    return undefined;
+  }
+
   permitPlain(): void {}
 
   redirects(): [] {

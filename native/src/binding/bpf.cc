@@ -67,8 +67,8 @@ Napi::Value ReadCounters(BpfPlane& plane, const Napi::CallbackInfo& info) {
   return object;
 }
 
-Napi::Value NewPlaneObject(Napi::Env env, std::shared_ptr<BpfPlane> plane) {
-  const PlaneHolderPtr holder = std::make_shared<PlaneHolder>(PlaneHolder{std::move(plane)});
+Napi::Value NewPlaneObject(Napi::Env env, PlaneHolder held) {
+  const PlaneHolderPtr holder = std::make_shared<PlaneHolder>(std::move(held));
   Napi::Object object = Napi::Object::New(env);
   const auto free_holder = [](node_api_basic_env, void* data, void*) { delete static_cast<PlaneHolderPtr*>(data); };
   napi_wrap(env, object, new PlaneHolderPtr(holder), free_holder, nullptr, nullptr);
@@ -78,7 +78,10 @@ Napi::Value NewPlaneObject(Napi::Env env, std::shared_ptr<BpfPlane> plane) {
   AddPlaneMethod(object, "captured", holder, &ListCaptured);
   AddPlaneMethod(object, "counters", holder, &ReadCounters);
   AddDirectMethods(object, holder);
-  const auto close = [holder](const Napi::CallbackInfo&) { holder->plane.reset(); };
+  const auto close = [holder](const Napi::CallbackInfo&) {
+    holder->events.reset();
+    holder->plane.reset();
+  };
   object.Set("close", Napi::Function::New(env, close, "close"));
   return object;
 }
@@ -95,7 +98,14 @@ Napi::Value LoadBpf(const Napi::CallbackInfo& info) {
   if (options.Get("maxFlows").IsNumber()) config.max_flows = options.Get("maxFlows").ToNumber().Uint32Value();
   Result<std::shared_ptr<BpfPlane>> plane = BpfPlane::Load(config);
   if (!plane) return Fail(info.Env(), plane.error());
-  return NewPlaneObject(info.Env(), std::move(*plane));
+  PlaneHolder held{.plane = std::move(*plane), .events = nullptr};
+  if (options.Get("onDirectEvents").IsFunction()) {
+    Result<std::unique_ptr<DirectEvents>> events =
+        DirectEvents::Start(info.Env(), *held.plane, options.Get("onDirectEvents").As<Napi::Function>());
+    if (!events) return Fail(info.Env(), events.error());
+    held.events = std::move(*events);
+  }
+  return NewPlaneObject(info.Env(), std::move(held));
 }
 
 Napi::Value CleanupBpf(const Napi::CallbackInfo& info) {

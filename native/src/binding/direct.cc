@@ -132,12 +132,57 @@ Napi::Value PermitPlain(BpfPlane& plane, const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value DirectConnections(BpfPlane& plane, const Napi::CallbackInfo& info) {
+  const Result<std::vector<weft_event>> open = plane.DirectConnections();
+  if (open) return FromEvents(info.Env(), *open);
+  Throw(info.Env(), open.error());
+  return info.Env().Undefined();
+}
+
+Result<DirectConnection> ToDirectConnection(const Napi::Object& from) {
+  const Result<uint64_t> source_pod = ToCookie(from.Get("sourcePod"));
+  if (!source_pod) return source_pod.error();
+  const Result<uint64_t> destination_pod = ToCookie(from.Get("destinationPod"));
+  if (!destination_pod) return destination_pod.error();
+  const Result<SocketAddress> source = ToAddress(from.Get("source"));
+  if (!source) return source.error();
+  const Result<SocketAddress> destination = ToAddress(from.Get("destination"));
+  if (!destination) return destination.error();
+  return DirectConnection{
+      .source_pod = *source_pod, .destination_pod = *destination_pod, .source = *source, .destination = *destination};
+}
+
+Napi::Value EndDirect(BpfPlane& plane, const Napi::CallbackInfo& info) {
+  const Napi::Array array = info[0].As<Napi::Array>();
+  std::vector<DirectConnection> connections;
+  connections.reserve(array.Length());
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::HandleScope scope(info.Env());
+    const Napi::Value value = array.Get(i);
+    const Result<DirectConnection> connection = ToDirectConnection(value.As<Napi::Object>());
+    if (!connection) {
+      Throw(info.Env(), connection.error());
+      return info.Env().Undefined();
+    }
+    connections.push_back(*connection);
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(plane.EndDirect(connections)));
+}
+
+Napi::Value DirectOff(BpfPlane& plane, const Napi::CallbackInfo& info) {
+  if (plane.DirectOff().empty()) return info.Env().Undefined();
+  return Napi::String::New(info.Env(), plane.DirectOff());
+}
+
 }  // namespace
 
 void AddDirectMethods(Napi::Object object, const PlaneHolderPtr& holder) {
   AddPlaneMethod(object, "direct", holder, &Direct);
   AddPlaneMethod(object, "routes", holder, &Routes);
   AddPlaneMethod(object, "permitPlain", holder, &PermitPlain);
+  AddPlaneMethod(object, "directConnections", holder, &DirectConnections);
+  AddPlaneMethod(object, "endDirect", holder, &EndDirect);
+  AddPlaneMethod(object, "directOff", holder, &DirectOff);
 }
 
 }  // namespace weft::binding

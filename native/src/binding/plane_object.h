@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "binding/direct_events.h"
 #include "bpf/bpf_plane.h"
 
 namespace weft::binding {
@@ -13,6 +14,7 @@ namespace weft::binding {
 // What a JS BpfPlane object holds on to; empty after close().
 struct PlaneHolder {
   std::shared_ptr<BpfPlane> plane;
+  std::unique_ptr<DirectEvents> events;
 };
 using PlaneHolderPtr = std::shared_ptr<PlaneHolder>;
 

@@ -2,6 +2,8 @@
 
 #include <bpf/libbpf.h>
 
+#include <algorithm>
+#include <cstring>
 #include <set>
 #include <utility>
 
@@ -9,6 +11,7 @@
 #include "bpf/bpffs.h"
 #include "bpf/cgroup.h"
 #include "bpf/features.h"
+#include "bpf/socket_diag.h"
 
 namespace weft {
 
@@ -58,8 +61,22 @@ Status BpfPlane::Attach(const BpfPlaneConfig& config) {
     return attached;
   }
   if (const Status attached = programs_.AttachKubelet(kubelet ? &*kubelet : nullptr); !attached) return attached;
+  PrepareDirect();
   other_versions_.Sweep();
   return Ok{};
+}
+
+void BpfPlane::PrepareDirect() {
+  if (const Status destroys = CheckSocketDestroy(); !destroys) {
+    direct_off_ = destroys.error().what + ": " + std::strerror(destroys.error().code);
+    return;
+  }
+  Result<OpenConnections> connections = OpenConnections::Load(pins_);
+  if (connections) {
+    open_connections_ = std::move(*connections);
+  } else {
+    direct_off_ = connections.error().what + ": " + std::strerror(connections.error().code);
+  }
 }
 
 Status BpfPlane::OpenMaps() {
@@ -139,6 +156,12 @@ std::vector<uint64_t> BpfPlane::Counters() const {
 
 Status BpfPlane::SetRoute(uint64_t pod, const SocketAddress& destination, std::span<const DirectEndpoint> endpoints) {
   if (!pods_.Get(pod)) return Error{ENOENT, "pod " + std::to_string(pod) + " is not captured"};
+  const bool direct = std::any_of(endpoints.begin(), endpoints.end(),
+                                  [](const DirectEndpoint& endpoint) { return endpoint.kind == WEFT_ENDPOINT_DIRECT; });
+  if (direct && !direct_off_.empty()) {
+    direct_->RemoveRoute(pod, destination);
+    return Error{EOPNOTSUPP, direct_off_};
+  }
   return direct_->SetRoute(pod, destination, endpoints);
 }
 
@@ -159,6 +182,16 @@ Status BpfPlane::SetVerdict(const weft_verdict_key& key, bool allow) {
 Status BpfPlane::ExpireVerdicts(uint64_t pod) {
   stale_verdicts_ = true;
   return pods_.ExpireVerdicts(pod);
+}
+
+Status BpfPlane::SetOpen(uint64_t pod, bool open) {
+  if (open && !direct_off_.empty()) return Error{EOPNOTSUPP, direct_off_};
+  return pods_.SetOpen(pod, open);
+}
+
+Result<std::vector<weft_event>> BpfPlane::DirectConnections() const {
+  if (!open_connections_) return std::vector<weft_event>{};
+  return open_connections_->Read();
 }
 
 std::optional<CapturedConnection> BpfPlane::OriginalDestination(const SocketAddress& peer, const SocketAddress& local) {

@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "bpf/config_entry.h"
+#include "bpf/direct_connection.h"
 #include "bpf/direct_table.h"
+#include "bpf/event_reader.h"
 #include "bpf/flow_table.h"
+#include "bpf/open_connections.h"
 #include "bpf/other_versions.h"
 #include "bpf/pinned_map.h"
 #include "bpf/pod_table.h"
@@ -55,6 +58,10 @@ class BpfPlane final : public Capture {
   std::vector<uint64_t> Counters() const;
 
   // The kernel-direct path: what BPF decides without the agent. Pods that are not captured are ENOENT.
+  //
+  // Empty: it is offered. Else what this kernel lacks: nothing may be allowed that could not be ended later on, so
+  // SetRoute refuses endpoints of WEFT_ENDPOINT_DIRECT, and SetOpen an open pod.
+  const std::string& DirectOff() const { return direct_off_; }
   Status SetRoute(uint64_t pod, const SocketAddress& destination, std::span<const DirectEndpoint> endpoints);
   void RemoveRoute(uint64_t pod, const SocketAddress& destination) { direct_->RemoveRoute(pod, destination); }
   std::vector<weft_route_key> Routes() const { return direct_->Routes(); }
@@ -63,9 +70,19 @@ class BpfPlane final : public Capture {
   void RemoveVerdict(const weft_verdict_key& key) { direct_->RemoveVerdict(key); }
   Status ExpireVerdicts(uint64_t pod);
   // Plaintext from outside to the pod's applications.
-  Status SetOpen(uint64_t pod, bool open) { return pods_.SetOpen(pod, open); }
+  Status SetOpen(uint64_t pod, bool open);
   // Plaintext to destinations outside the mesh, for that long.
   Status PermitPlain(std::chrono::milliseconds duration) { return config_.PermitPlain(duration); }
+  // Connections that BPF alone handles and that are open now.
+  Result<std::vector<weft_event>> DirectConnections() const;
+  // Resets them at both ends, as far as they are of pods that this process has captured. Returns how many there were.
+  size_t EndDirect(std::span<const DirectConnection> connections) const {
+    return EndConnections(namespaces_, connections);
+  }
+  // Those that have ended or were denied, in batches as EventReader says.
+  Result<std::unique_ptr<EventReader>> ReadEvents(std::function<void()> ready) const {
+    return EventReader::Start(pins_, std::move(ready));
+  }
 
   std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
@@ -76,6 +93,7 @@ class BpfPlane final : public Capture {
 
   Status Attach(const BpfPlaneConfig& config);
   Status OpenMaps();
+  void PrepareDirect();
 
   PinPaths pins_;
   OtherVersions other_versions_;
@@ -84,6 +102,8 @@ class BpfPlane final : public Capture {
   PodTable pods_;
   FlowTable flows_;
   std::unique_ptr<DirectTable> direct_;
+  std::string direct_off_;
+  std::optional<OpenConnections> open_connections_;
   PinnedMap<int, weft_address> clients_;
   PinnedMap<weft_listener_key, uint64_t> listeners_;
   UniqueFd counters_;

@@ -6,8 +6,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "bpf/cgroup.h"
-
-struct bpf_object;
+#include "bpf/program_object.h"
 
 namespace weft {
 
@@ -24,11 +23,6 @@ struct PinPaths {
   std::string links;
   std::string pods;
   std::string redirects;
-};
-
-// Sizes that an installation may choose; a map that is pinned already keeps its size.
-struct MapSizes {
-  uint32_t flows;
 };
 
 // Loads the programs of one cgroup hook each, sharing maps through their pins, and attaches them by pinned links.

@@ -1,0 +1,53 @@
+#include "bpf/program_object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cstring>
+#include <string>
+
+#include "base/unique_fd.h"
+#include "bpf/program_set.h"
+
+namespace weft {
+namespace {
+
+Status SharePinnedMaps(bpf_object* object, const PinPaths& pins, MapSizes sizes) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (bpf_map__is_internal(map)) continue;
+    const char* name = bpf_map__name(map);
+    const std::string path = pins.Map(name);
+    if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) return Error{-error, "pin " + path};
+    if (std::strcmp(name, "weft_flows") != 0) continue;
+    uint32_t entries = sizes.flows;
+    const UniqueFd pinned(bpf_obj_get(path.c_str()));
+    bpf_map_info info{};
+    uint32_t length = sizeof(info);
+    if (pinned && bpf_obj_get_info_by_fd(pinned.get(), &info, &length) == 0) entries = info.max_entries;
+    bpf_map__set_max_entries(map, entries);
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+void ObjectDeleter::operator()(bpf_object* object) const { bpf_object__close(object); }
+
+Result<ObjectPtr> OpenObject(ElfBytes elf, const LibbpfLog& log) {
+  size_t size = 0;
+  const void* bytes = elf(&size);
+  ObjectPtr object(bpf_object__open_mem(bytes, size, nullptr));
+  if (!object) return Error{errno, "open BPF object: " + log.first_warning()};
+  return object;
+}
+
+Status LoadObject(bpf_object* object, const PinPaths& pins, MapSizes sizes, const LibbpfLog& log) {
+  if (const Status shared = SharePinnedMaps(object, pins, sizes); !shared) return shared;
+  if (const int error = bpf_object__load(object); error != 0) {
+    return Error{-error, "load BPF programs: " + log.first_warning()};
+  }
+  return Ok{};
+}
+
+}  // namespace weft
