@@ -7,6 +7,8 @@ export interface AccessLine {
   readonly destination: Peer;
   /** Host name of the service that was addressed. */
   readonly service: string | undefined;
+  /** How the identities are known (`connection_security_policy`), where the line says so. */
+  readonly security: string | undefined;
   /** What the tunnel's CONNECT asked for; absent: no tunnel. */
   readonly tunnelTo: string | undefined;
   /** Client to server, whichever end reports. */
@@ -66,6 +68,7 @@ function accessLine(fields: Fields): AccessLine {
     source: peer(fields, "src"),
     destination: peer(fields, "dst"),
     service: fields["dst.service"],
+    security: fields.connection_security_policy,
     tunnelTo: fields["dst.hbone_addr"],
     requestBytes: outbound ? sent : received,
     responseBytes: outbound ? received : sent,

@@ -1,4 +1,4 @@
-/** The demo itself: three acts, each told from what agents, pods and the wire say, and each checked. */
+/** The demo itself: four acts (the second is in direct-act.ts), each told from what agents, pods and the wire say, and each checked. */
 import { randomBytes } from "node:crypto";
 import { eventually } from "#lib/eventually.ts";
 import type { AccessLine } from "./access-log.ts";
@@ -106,9 +106,12 @@ export async function traffic({ stage, claims, say, layout }: StoryOptions, cast
   const lines = await settledLines(stage, cast);
   say(`\n  identities are ${USUAL_IDENTITY}…`);
   say(layout.table(CONVERSATION_HEAD, conversationRows(conversations(lines, nodesByPod(cast)))));
-  await claims.check("both ends of each tunnel name both identities", () => bothEnds(lines));
-  await claims.check("both agents count the same in istio_tcp_connections_opened_total, as mutual_tls", () =>
-    bothMeters(stage),
+  await claims.check("both ends of each tunnel name both identities, and so does each direct connection's line", () =>
+    bothEnds(lines),
+  );
+  await claims.check(
+    "both ends count the same in istio_tcp_connections_opened_total, as mutual_tls or kernel_direct",
+    () => bothMeters(stage),
   );
 }
 
@@ -138,9 +141,9 @@ function secretWire(wire: WireReport): string {
 async function settledLines(stage: Stage, cast: Cast): Promise<AccessLine[]> {
   const complete = async (): Promise<AccessLine[] | undefined> => {
     const lines = await allLines(stage);
-    const from = (pod: StagePod, direction: string): number =>
-      lines.filter((line) => line.direction === direction && line.source.pod === pod.name).length;
-    const all = from(cast.shopper, "outbound") >= PAGES && from(cast.outsider, "inbound") >= PLAIN_PAGES;
+    const from = (pod: StagePod, ...directions: AccessLine["direction"][]): number =>
+      lines.filter((line) => directions.includes(line.direction) && line.source.pod === pod.name).length;
+    const all = from(cast.shopper, "outbound", "direct") >= PAGES && from(cast.outsider, "inbound") >= PLAIN_PAGES;
     return all ? lines : undefined;
   };
   return eventually("the access logs have all calls", complete, SETTLE_MS);
@@ -151,11 +154,13 @@ async function allLines(stage: Stage): Promise<AccessLine[]> {
 }
 
 function bothEnds(lines: readonly AccessLine[]): string {
-  const tunnels = lines.filter((line) => line.tunnelTo !== undefined && line.error === undefined);
+  const good = lines.filter((line) => line.error === undefined);
   const key = (line: AccessLine): string => `${line.source.identity} → ${line.destination.identity}`;
-  const ends = (direction: string): Set<string> =>
-    new Set(tunnels.filter((line) => line.direction === direction).map(key));
-  const [source, destination] = [ends("outbound"), ends("inbound")];
+  const pairs = (told: readonly AccessLine[]): Set<string> => new Set(told.map(key));
+  const tunnels = good.filter((line) => line.tunnelTo !== undefined);
+  const source = pairs(tunnels.filter((line) => line.direction === "outbound"));
+  const destination = pairs(tunnels.filter((line) => line.direction === "inbound"));
+  const direct = pairs(good.filter((line) => line.direction === "direct"));
   const account = (name: string): string => `spiffe://cluster.local/ns/bookinfo/sa/bookinfo-${name}`;
   for (const [from, to] of [
     ["shopper", "productpage"],
@@ -164,26 +169,31 @@ function bothEnds(lines: readonly AccessLine[]): string {
     ["reviews", "ratings"],
   ] as const) {
     const pair = `${account(from)} → ${account(to)}`;
-    must(source.has(pair), `no source agent tells of ${pair}`);
-    must(destination.has(pair), `no destination agent tells of ${pair}`);
+    must(source.has(pair) === destination.has(pair), `only one end tells of the tunnel ${pair}`);
+    must(source.has(pair) || direct.has(pair), `nobody tells of ${pair}`);
   }
-  return `${tunnels.length} lines, ${source.size} pairs of identities`;
+  return `${source.size} pairs of identities by tunnel, ${direct.size} directly`;
 }
 
 async function bothMeters(stage: Stage): Promise<string> {
   const samples = (await Promise.all(stage.nodes.map((node) => node.metrics()))).flat();
-  const opened = (reporter: string): number =>
+  const opened = (reporter: string, connection_security_policy: string): number =>
     sumOf(samples, "istio_tcp_connections_opened_total", {
       reporter,
-      connection_security_policy: "mutual_tls",
+      connection_security_policy,
       destination_canonical_service: "productpage",
     });
-  const [source, destination] = [opened("source"), opened("destination")];
-  must(source >= PAGES && source === destination, `source agents say ${source}, destination agents ${destination}`);
-  return `${source} connections to productpage at either end`;
+  const counts = ["mutual_tls", "kernel_direct"].map((security) => {
+    const [source, destination] = [opened("source", security), opened("destination", security)];
+    must(source === destination, `as ${security} sources say ${source}, destinations ${destination}`);
+    return source;
+  });
+  const [tunnels = 0, direct = 0] = counts;
+  must(tunnels + direct >= PAGES, `only ${tunnels + direct} were counted`);
+  return `to productpage ${tunnels} by tunnel, ${direct} directly`;
 }
 
-/** Act 2: STRICT keeps out who has no identity. */
+/** Act 3: STRICT keeps out who has no identity. */
 export async function strict({ stage, claims, say, layout }: StoryOptions, cast: Cast): Promise<void> {
   say(layout.heading("PeerAuthentication STRICT"));
   const url = `${PRODUCTPAGE}/healthz/live`;
@@ -202,7 +212,7 @@ export async function strict({ stage, claims, say, layout }: StoryOptions, cast:
   );
 }
 
-/** Act 3: one workload is stopped by name, the rest goes on. */
+/** Act 4: one workload is stopped by name, the rest goes on. */
 export async function policy({ stage, claims, say, layout }: StoryOptions, cast: Cast): Promise<void> {
   say(layout.heading("AuthorizationPolicy: ratings answers everyone but reviews"));
   const starless = async (): Promise<boolean> => {
@@ -230,7 +240,7 @@ export async function policy({ stage, claims, say, layout }: StoryOptions, cast:
 
 async function deniedBy(stage: Stage, name: string): Promise<string> {
   const find = async (): Promise<AccessLine | undefined> =>
-    (await allLines(stage)).find((line) => line.direction === "inbound" && line.policy === name);
+    (await allLines(stage)).find((line) => line.direction !== "outbound" && line.policy === name);
   const line = await eventually(`a line of the access log names ${name}`, find, SETTLE_MS);
   return `${line.destination.pod}: ${line.error}`;
 }

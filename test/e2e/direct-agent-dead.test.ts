@@ -87,7 +87,7 @@ describe("with the agent killed", () => {
     expect((await bed.times(bed.red, bed.target(), 5)).every(({ direct }) => direct)).toBe(true);
     await bed.node.restart();
     const end = await red.when("the forbidden connection ends", ({ state }) => state === "closed");
-    expect(end.error).toBe("ECONNRESET");
+    expect(end.error).toMatch(/^ECONN(RESET|ABORTED)$/);
     await bed.node.agent.ready();
     const attempts = await bed.times(bed.red, bed.target(), 5);
     expect(attempts.filter(({ outcome }) => outcome === "reached")).toEqual([]);
