@@ -78,6 +78,7 @@ Napi::Value NewPlaneObject(Napi::Env env, PlaneHolder held) {
   AddPlaneMethod(object, "captured", holder, &ListCaptured);
   AddPlaneMethod(object, "counters", holder, &ReadCounters);
   AddDirectMethods(object, holder);
+  AddRedirectMethods(object, holder);
   const auto close = [holder](const Napi::CallbackInfo&) {
     holder->events.reset();
     holder->plane.reset();

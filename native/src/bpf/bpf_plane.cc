@@ -18,7 +18,8 @@ namespace weft {
 BpfPlane::BpfPlane(const BpfPlaneConfig& config)
     : pins_(config.pin_dir),
       other_versions_(config.pin_dir, pins_.root),
-      programs_(pins_, MapSizes{.flows = config.max_flows}) {}
+      programs_(pins_, MapSizes{.flows = config.max_flows}),
+      redirect_(pins_, programs_, pods_) {}
 
 Result<std::shared_ptr<BpfPlane>> BpfPlane::Load(const BpfPlaneConfig& config) {
   if (const Status privileged = CheckPrivileges(); !privileged) return privileged.error();
@@ -62,6 +63,7 @@ Status BpfPlane::Attach(const BpfPlaneConfig& config) {
   }
   if (const Status attached = programs_.AttachKubelet(kubelet ? &*kubelet : nullptr); !attached) return attached;
   PrepareDirect();
+  if (const Status opened = redirect_.Open(); !opened) return opened;
   other_versions_.Sweep();
   return Ok{};
 }
@@ -115,6 +117,7 @@ Result<uint64_t> BpfPlane::CapturePod(const CapturedPod& pod) {
     return status.error();
   }
   namespaces_.insert_or_assign(*cookie, std::move(*netns));
+  redirect_.AddPod(*cookie, namespaces_.at(*cookie), pod.addresses);
   other_versions_.Release(*cookie);
   return *cookie;
 }
@@ -122,6 +125,7 @@ Result<uint64_t> BpfPlane::CapturePod(const CapturedPod& pod) {
 Status BpfPlane::ReleasePod(uint64_t pod) {
   // While the pod is captured still: whatever comes back under this cookie finds no verdict of an earlier time.
   direct_->PurgePod(pod);
+  redirect_.RemovePod(pod);
   pods_.Remove(pod);
   const Status detached = RemovePin(pins_.Pod(pod));
   for (const uint32_t family : {AF_INET, AF_INET6}) {

@@ -19,6 +19,7 @@
 #include "bpf/pinned_map.h"
 #include "bpf/pod_table.h"
 #include "bpf/program_set.h"
+#include "bpf/redirect.h"
 #include "net/capture.h"
 #include "net/ip_address.h"
 #include "net/netns.h"
@@ -84,6 +85,11 @@ class BpfPlane final : public Capture {
     return EventReader::Start(pins_, std::move(ready));
   }
 
+  // Peer redirect: packets between pods of this node go past the host where nothing speaks against it.
+  std::vector<Shortcut> Redirects() const { return redirect_.Shortcuts(); }
+  // Looks again whether others have come to the pods' devices or left them.
+  void CheckRedirects() { redirect_.Check(); }
+
   std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
   Status SetInboundListener(uint64_t netns_cookie, int family, int listener_fd) override;
@@ -101,6 +107,7 @@ class BpfPlane final : public Capture {
   ConfigEntry config_;
   PodTable pods_;
   FlowTable flows_;
+  Redirect redirect_;
   std::unique_ptr<DirectTable> direct_;
   std::string direct_off_;
   std::optional<OpenConnections> open_connections_;
