@@ -44,8 +44,10 @@ std::vector<weft_endpoint> MakeSlots(std::span<const DirectEndpoint> endpoints) 
 
 DirectTable::DirectTable(std::unique_ptr<DirectMaps> maps) : maps_(std::move(maps)), sets_(*maps_) {
   const auto routes = maps_->Routes();
-  for (const auto& [key, route] : routes) routes_[key] = route.set;
   sets_.Adopt(routes);
+  for (const auto& [key, route] : routes) {
+    if (sets_.Has(route.set)) routes_[key] = route.set;
+  }
 }
 
 Status DirectTable::SetRoute(uint64_t pod, const SocketAddress& destination,

@@ -17,25 +17,31 @@ size_t HashOf(std::span<const weft_endpoint> slots) { return std::hash<std::stri
 }  // namespace
 
 void EndpointSets::Adopt(std::span<const std::pair<weft_route_key, weft_route>> routes) {
-  std::unordered_map<uint32_t, uint32_t> holders;
-  for (const auto& [key, route] : routes) ++holders[route.set];
-  std::vector<weft_endpoint_key> orphans;
-  for (const auto& [key, endpoint] : maps_.Endpoints()) {
-    last_number_ = std::max(last_number_, key.set);
-    const auto held = holders.find(key.set);
-    if (held == holders.end()) {
-      orphans.push_back(key);
-      continue;
-    }
-    Set& set = sets_[key.set];
-    set.holders = held->second;
-    if (set.slots.size() <= key.slot) set.slots.resize(key.slot + 1);
-    set.slots[key.slot] = endpoint;
+  std::unordered_map<uint32_t, uint32_t> missing;
+  for (const auto& [key, route] : routes) {
+    last_number_ = std::max(last_number_, route.set);
+    Set& set = sets_[route.set];
+    ++set.holders;
+    set.slots.resize(route.count);
+    missing[route.set] = route.count;
   }
-  // A route whose set is not there asks the agent, and lets go of it when the route is written anew.
-  for (const auto& [number, count] : holders) {
-    last_number_ = std::max(last_number_, number);
-    sets_[number].holders = count;
+  const auto endpoints = maps_.Endpoints();
+  for (const auto& [key, endpoint] : endpoints) {
+    last_number_ = std::max(last_number_, key.set);
+    const auto set = sets_.find(key.set);
+    if (set == sets_.end() || key.slot >= set->second.slots.size()) continue;
+    set->second.slots[key.slot] = endpoint;
+    --missing[key.set];
+  }
+  std::erase_if(sets_, [&](const auto& entry) { return missing[entry.first] > 0; });
+  std::vector<weft_route_key> broken;
+  for (const auto& [key, route] : routes) {
+    if (!sets_.contains(route.set)) broken.push_back(key);
+  }
+  maps_.RemoveRoutes(broken);
+  std::vector<weft_endpoint_key> orphans;
+  for (const auto& [key, endpoint] : endpoints) {
+    if (!sets_.contains(key.set)) orphans.push_back(key);
   }
   maps_.RemoveSlots(orphans);
   for (const auto& [number, set] : sets_) by_content_.emplace(HashOf(set.slots), number);

@@ -17,8 +17,9 @@ class EndpointSets {
  public:
   explicit EndpointSets(DirectMaps& maps) : maps_(maps) {}
 
-  // Takes over the sets that these routes refer to, once per route, and removes what no route refers to.
+  // Takes over the sets of these routes. Routes whose set is not whole are removed, and so are slots of no route.
   void Adopt(std::span<const std::pair<weft_route_key, weft_route>> routes);
+  bool Has(uint32_t set) const { return sets_.contains(set); }
   // A set of exactly these slots, complete on return, held until Release. On an error nothing is left behind.
   Result<uint32_t> Hold(std::span<const weft_endpoint> slots);
   void Release(uint32_t set);
