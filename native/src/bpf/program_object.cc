@@ -12,12 +12,29 @@
 namespace weft {
 namespace {
 
+// libbpf takes a pinned map over only when it has the flags that it was asked for; the kernel gives these one more.
+Status ShareDeviceMap(bpf_map* map, const std::string& path) {
+  UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd) {
+    fd = UniqueFd(bpf_map_create(bpf_map__type(map), bpf_map__name(map), bpf_map__key_size(map),
+                                 bpf_map__value_size(map), bpf_map__max_entries(map), nullptr));
+    if (!fd) return Error{errno, std::string("make map ") + bpf_map__name(map)};
+    if (bpf_obj_pin(fd.get(), path.c_str()) != 0) return Error{errno, "pin " + path};
+  }
+  if (const int error = bpf_map__reuse_fd(map, fd.get()); error != 0) return Error{-error, "take over " + path};
+  return Ok{};
+}
+
 Status SharePinnedMaps(bpf_object* object, const PinPaths& pins, MapSizes sizes) {
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object) {
     if (bpf_map__is_internal(map)) continue;
     const char* name = bpf_map__name(map);
     const std::string path = pins.Map(name);
+    if (bpf_map__type(map) == BPF_MAP_TYPE_DEVMAP_HASH) {
+      if (const Status shared = ShareDeviceMap(map, path); !shared) return shared;
+      continue;
+    }
     if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) return Error{-error, "pin " + path};
     if (std::strcmp(name, "weft_flows") != 0) continue;
     uint32_t entries = sizes.flows;
