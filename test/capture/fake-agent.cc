@@ -2,21 +2,19 @@
 // behind it sockets that tell the test what they saw. One command per line on
 // stdin, one answer per line on stdout ("ok ..." or "error ...").
 //
-//   capture NETNS DNS(0|1) ADDRESS[,ADDRESS]   opens the pod's listeners and
-//   starts steering; ok COOKIE steer NETNS DNS ADDRESS[,ADDRESS] starts
-//   steering without any listener; ok COOKIE release COOKIE | captured |
-//   counters route COOKIE IP PORT [KEY,WEIGHT,IP,PORT,KIND,COOKIE ...]   what
-//   BPF may choose from; KIND: WEFT_ENDPOINT_* unroute COOKIE IP PORT verdict
-//   SOURCE DESTINATION PORT FAMILY(4|6) ALLOW(0|1) | expire COOKIE open COOKIE
-//   0|1 | permit MILLISECONDS events                                     ok and
-//   each weft_event of the ring, in hex chosen ok and the keys that came with
-//   original destinations, by count: KEY=N
+//   capture NETNS DNS(0|1) ADDRESS[,ADDRESS]   opens the pod's listeners and starts steering; ok COOKIE
+//   steer NETNS DNS ADDRESS[,ADDRESS]          starts steering without any listener; ok COOKIE
+//   release COOKIE | captured | counters
+//   route COOKIE IP PORT [KEY,WEIGHT,IP,PORT,KIND,COOKIE ...]   what BPF may choose from; KIND: WEFT_ENDPOINT_*
+//   unroute COOKIE IP PORT
+//   verdict SOURCE DESTINATION PORT FAMILY(4|6) ALLOW(0|1) | expire COOKIE | open COOKIE 0|1 | permit MILLISECONDS
+//   events | connections                       ok and, in hex, each weft_event of the ring, or of what is open now
+//   end                                        ends what is open now; ok COUNT
+//   chosen                                     ok and the keys that came with original destinations: KEY=COUNT
 //
-// 15001: original destination port 7 gets "orig=A peer=B\n" and an echo
-// ("eof\n" at its end; a reset when it reads "reset"); other ports are dialled
-// from inside the pod. No original destination: reset. 15006: dials the
-// application, announced as the client. 15008: "hbone\n". 15053: "dns:" and the
-// query.
+// 15001: original destination port 7 gets "orig=A peer=B\n" and an echo ("eof\n" at its end; a reset when it reads
+// "reset"); other ports are dialled from inside the pod. No original destination: reset. 15006: dials the application,
+// announced as the client. 15008: "hbone\n". 15053: "dns:" and the query.
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -42,6 +40,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "bpf/abi_convert.h"
 #include "bpf/bpf_plane.h"
 #include "net/netns.h"
 
@@ -57,14 +56,14 @@ constexpr int kDialTimeoutSec = 2;
 SocketAddress PeerOf(int fd) {
   sockaddr_storage storage{};
   socklen_t length = sizeof(storage);
-  getpeername(fd, reinterpret_cast<sockaddr *>(&storage), &length);
+  getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length);
   return SocketAddress::FromSockaddr(storage);
 }
 
 SocketAddress LocalOf(int fd) {
   sockaddr_storage storage{};
   socklen_t length = sizeof(storage);
-  getsockname(fd, reinterpret_cast<sockaddr *>(&storage), &length);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
   return SocketAddress::FromSockaddr(storage);
 }
 
@@ -74,20 +73,16 @@ void CloseWithReset(int fd) {
   close(fd);
 }
 
-void Send(int fd, const std::string &text) {
-  send(fd, text.data(), text.size(), MSG_NOSIGNAL);
-}
+void Send(int fd, const std::string& text) { send(fd, text.data(), text.size(), MSG_NOSIGNAL); }
 
 // Copies both ways with half-close until both ends have finished or one failed;
 // closes both.
 void Relay(int a, int b) {
   std::array<pollfd, 2> fds = {{{a, POLLIN, 0}, {b, POLLIN, 0}}};
   for (int open = 2; open > 0;) {
-    if (poll(fds.data(), fds.size(), -1) <= 0)
-      break;
+    if (poll(fds.data(), fds.size(), -1) <= 0) break;
     for (size_t i = 0; i < fds.size(); ++i) {
-      if (fds[i].fd < 0 || fds[i].revents == 0)
-        continue;
+      if (fds[i].fd < 0 || fds[i].revents == 0) continue;
       const int to = i == 0 ? b : a;
       std::array<char, 16384> buffer{};
       const ssize_t n = recv(fds[i].fd, buffer.data(), buffer.size(), 0);
@@ -110,10 +105,9 @@ void Relay(int a, int b) {
 }
 
 class FakeAgent {
-public:
+ public:
   FakeAgent(std::shared_ptr<weft::BpfPlane> plane, std::string pin_dir)
-      : plane_(std::move(plane)), pin_dir_(std::move(pin_dir)),
-        epoll_(epoll_create1(0)) {}
+      : plane_(std::move(plane)), pin_dir_(std::move(pin_dir)), epoll_(epoll_create1(0)) {}
 
   void Run() {
     Watch(STDIN_FILENO, [this] { return ReadCommands(); });
@@ -126,13 +120,12 @@ public:
         // A copy: the handler may close its descriptor, and another may take
         // its number.
         const auto handler = handlers_[fd];
-        if (handler && !handler())
-          handlers_.erase(fd);
+        if (handler && !handler()) handlers_.erase(fd);
       }
     }
   }
 
-private:
+ private:
   // `handler` returns false when it has closed the descriptor.
   void Watch(int fd, std::function<bool()> handler) {
     handlers_[fd] = std::move(handler);
@@ -148,99 +141,85 @@ private:
       return false;
     }
     input_.append(buffer.data(), static_cast<size_t>(n));
-    for (size_t end = input_.find('\n'); end != std::string::npos;
-         end = input_.find('\n')) {
+    for (size_t end = input_.find('\n'); end != std::string::npos; end = input_.find('\n')) {
       std::cout << Execute(input_.substr(0, end)) << std::endl;
       input_.erase(0, end + 1);
     }
     return true;
   }
 
-  std::string Execute(const std::string &line) {
+  std::string Execute(const std::string& line) {
     std::istringstream words(line);
     std::string verb;
     words >> verb;
-    if (verb == "capture" || verb == "steer")
-      return Capture(words, verb == "capture");
-    if (verb == "release")
-      return Release(words);
+    if (verb == "capture" || verb == "steer") return Capture(words, verb == "capture");
+    if (verb == "release") return Release(words);
     if (const std::optional<Status> done = Decide(verb, words)) {
-      return *done ? "ok"
-                   : "error " + done->error().what + ": " +
-                         std::strerror(done->error().code);
+      return *done ? "ok" : "error " + done->error().what + ": " + std::strerror(done->error().code);
     }
     std::ostringstream answer;
     answer << "ok";
     if (verb == "events") {
       ReadEvents(answer);
+    } else if (verb == "connections") {
+      const auto open = plane_->DirectConnections();
+      if (!open) return "error " + open.error().what;
+      for (const weft_event& event : *open) PrintHex(answer, &event, sizeof(event));
+    } else if (verb == "end") {
+      answer << ' ' << EndAll();
     } else if (verb == "chosen") {
-      for (const auto &[key, count] : chosen_)
-        answer << ' ' << key << '=' << count;
+      for (const auto& [key, count] : chosen_) answer << ' ' << key << '=' << count;
       chosen_.clear();
     } else if (verb == "captured") {
-      for (const uint64_t cookie : plane_->CapturedPods())
-        answer << ' ' << cookie;
+      for (const uint64_t cookie : plane_->CapturedPods()) answer << ' ' << cookie;
     } else if (verb == "counters") {
-      for (const uint64_t count : plane_->Counters())
-        answer << ' ' << count;
+      for (const uint64_t count : plane_->Counters()) answer << ' ' << count;
     } else {
       return "error unknown command " + verb;
     }
     return answer.str();
   }
 
-  std::string Capture(std::istringstream &words, bool listen) {
+  std::string Capture(std::istringstream& words, bool listen) {
     weft::CapturedPod pod;
     std::string addresses;
     words >> pod.netns_path >> pod.dns >> addresses;
     std::istringstream list(addresses);
-    for (std::string text; std::getline(list, text, ',');)
-      pod.addresses.push_back(*weft::IpAddress::Parse(text));
+    for (std::string text; std::getline(list, text, ',');) pod.addresses.push_back(*weft::IpAddress::Parse(text));
     auto netns = weft::NetNs::Open(pod.netns_path.c_str());
-    if (!netns)
-      return "error " + netns.error().what;
+    if (!netns) return "error " + netns.error().what;
     auto cookie = netns->Cookie();
-    if (!cookie)
-      return "error " + cookie.error().what;
+    if (!cookie) return "error " + cookie.error().what;
     pods_[*cookie] = std::make_shared<weft::NetNs>(std::move(*netns));
     if (listen) {
-      if (const Status opened = OpenListeners(*cookie); !opened)
-        return "error " + opened.error().what;
+      if (const Status opened = OpenListeners(*cookie); !opened) return "error " + opened.error().what;
     }
     const auto captured = plane_->CapturePod(pod);
-    if (!captured)
-      return "error " + captured.error().what + ": " +
-             std::strerror(captured.error().code);
+    if (!captured) return "error " + captured.error().what + ": " + std::strerror(captured.error().code);
     return "ok " + std::to_string(*captured);
   }
 
   // What BPF decides by itself. nullopt: not such a command.
-  std::optional<Status> Decide(const std::string &verb,
-                               std::istringstream &words) {
-    if (verb == "route" || verb == "unroute")
-      return Route(verb == "route", words);
+  std::optional<Status> Decide(const std::string& verb, std::istringstream& words) {
+    if (verb == "route" || verb == "unroute") return Route(verb == "route", words);
     uint64_t pod = 0;
     words >> pod;
     if (verb == "verdict") {
-      weft_verdict_key key{
-          .src_netns = pod, .dst_netns = 0, .port = 0, .family = 0};
+      weft_verdict_key key{.src_netns = pod, .dst_netns = 0, .port = 0, .family = 0};
       bool allow = false;
       words >> key.dst_netns >> key.port >> key.family >> allow;
       key.family = key.family == 4 ? AF_INET : AF_INET6;
       return plane_->SetVerdict(key, allow);
     }
-    if (verb == "expire")
-      return plane_->ExpireVerdicts(pod);
-    if (verb == "permit")
-      return plane_->PermitPlain(std::chrono::milliseconds(pod));
-    if (verb != "open")
-      return std::nullopt;
+    if (verb == "expire") return plane_->ExpireVerdicts(pod);
+    if (verb == "permit") return plane_->PermitPlain(std::chrono::milliseconds(pod));
+    if (verb != "open") return std::nullopt;
     bool open = false;
     words >> open;
     return plane_->SetOpen(pod, open);
   }
 
-  Status Route(bool set, std::istringstream &words) {
+  Status Route(bool set, std::istringstream& words) {
     uint64_t pod = 0;
     std::string ip;
     uint16_t port = 0;
@@ -255,34 +234,45 @@ private:
       std::replace(word.begin(), word.end(), ',', ' ');
       std::istringstream fields(word);
       weft::DirectEndpoint endpoint;
-      fields >> endpoint.key >> endpoint.weight >> ip >>
-          endpoint.address.port >> endpoint.kind >> endpoint.netns;
+      fields >> endpoint.key >> endpoint.weight >> ip >> endpoint.address.port >> endpoint.kind >> endpoint.netns;
       endpoint.address.ip = *weft::IpAddress::Parse(ip);
       endpoints.push_back(endpoint);
     }
     return plane_->SetRoute(pod, destination, endpoints);
   }
 
-  void ReadEvents(std::ostringstream &answer) {
-    const auto append = [](void *out, void *data, size_t size) {
-      auto &text = *static_cast<std::ostringstream *>(out);
-      text << ' ' << std::hex << std::setfill('0');
-      for (size_t i = 0; i < size; ++i)
-        text << std::setw(2) << unsigned{static_cast<uint8_t *>(data)[i]};
+  static void PrintHex(std::ostringstream& out, const void* data, size_t size) {
+    out << ' ' << std::hex << std::setfill('0');
+    for (size_t i = 0; i < size; ++i) out << std::setw(2) << unsigned{static_cast<const uint8_t*>(data)[i]};
+  }
+
+  void ReadEvents(std::ostringstream& answer) {
+    const auto print = [](void* out, void* data, size_t size) {
+      PrintHex(*static_cast<std::ostringstream*>(out), data, size);
       return 0;
     };
     if (!events_) {
-      events_ = UniqueFd(bpf_obj_get(
-          (pin_dir_ + "/v" + std::to_string(WEFT_ABI) + "/maps/weft_events")
-              .c_str()));
+      events_ = UniqueFd(bpf_obj_get((pin_dir_ + "/v" + std::to_string(WEFT_ABI) + "/maps/weft_events").c_str()));
     }
-    ring_buffer *ring =
-        ring_buffer__new(events_.get(), append, &answer, nullptr);
+    ring_buffer* ring = ring_buffer__new(events_.get(), print, &answer, nullptr);
     ring_buffer__consume(ring);
     ring_buffer__free(ring);
   }
 
-  std::string Release(std::istringstream &words) {
+  size_t EndAll() {
+    std::vector<weft::DirectConnection> connections;
+    const auto open = plane_->DirectConnections();
+    if (!open) return 0;
+    for (const weft_event& event : *open) {
+      connections.push_back({.source_pod = event.src_netns,
+                             .destination_pod = event.dst_netns,
+                             .source = weft::FromAbi(event.source),
+                             .destination = weft::FromAbi(event.destination)});
+    }
+    return plane_->EndDirect(connections);
+  }
+
+  std::string Release(std::istringstream& words) {
     uint64_t cookie = 0;
     words >> cookie;
     const Status released = plane_->ReleasePod(cookie);
@@ -292,17 +282,14 @@ private:
   Status OpenListeners(uint64_t cookie) {
     return weft::RunInNetNs(*pods_[cookie], [&]() -> Status {
       for (const int family : {AF_INET, AF_INET6}) {
-        const char *any = family == AF_INET ? "0.0.0.0" : "::";
-        const char *loopback = family == AF_INET ? "127.0.0.1" : "::1";
+        const char* any = family == AF_INET ? "0.0.0.0" : "::";
+        const char* loopback = family == AF_INET ? "127.0.0.1" : "::1";
         const int outbound = Open(family, SOCK_STREAM, any, WEFT_PORT_OUTBOUND);
-        const int inbound =
-            Open(family, SOCK_STREAM, any, WEFT_PORT_INBOUND_PLAINTEXT);
-        const int hbone =
-            Open(family, SOCK_STREAM, any, WEFT_PORT_INBOUND_HBONE);
+        const int inbound = Open(family, SOCK_STREAM, any, WEFT_PORT_INBOUND_PLAINTEXT);
+        const int hbone = Open(family, SOCK_STREAM, any, WEFT_PORT_INBOUND_HBONE);
         const int dns_tcp = Open(family, SOCK_STREAM, loopback, WEFT_PORT_DNS);
         const int dns_udp = Open(family, SOCK_DGRAM, loopback, WEFT_PORT_DNS);
-        if (outbound < 0 || inbound < 0 || hbone < 0 || dns_tcp < 0 ||
-            dns_udp < 0) {
+        if (outbound < 0 || inbound < 0 || hbone < 0 || dns_tcp < 0 || dns_udp < 0) {
           return weft::Error{errno, "open listeners"};
         }
         Accept(outbound, [=, this](int fd) { OnOutbound(cookie, fd); });
@@ -319,38 +306,30 @@ private:
           AnswerQuery(dns_udp);
           return true;
         });
-        if (const Status set =
-                plane_->SetInboundListener(cookie, family, inbound);
-            !set)
-          return set;
+        if (const Status set = plane_->SetInboundListener(cookie, family, inbound); !set) return set;
       }
       return weft::Ok{};
     });
   }
 
-  static int Open(int family, int type, const char *ip, uint16_t port) {
+  static int Open(int family, int type, const char* ip, uint16_t port) {
     const int fd = socket(family, type | SOCK_CLOEXEC, 0);
     const int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (type == SOCK_STREAM)
-      setsockopt(fd, IPPROTO_TCP, 23 /* TCP_FASTOPEN */, &on, sizeof(on));
-    if (family == AF_INET6)
-      setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &on, sizeof(on));
+    if (type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, 23 /* TCP_FASTOPEN */, &on, sizeof(on));
+    if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &on, sizeof(on));
     sockaddr_storage address{};
     SocketAddress wanted{*weft::IpAddress::Parse(ip), port};
     const socklen_t length = wanted.ToSockaddr(&address);
-    if (bind(fd, reinterpret_cast<sockaddr *>(&address), length) != 0)
-      return -1;
-    if (type == SOCK_STREAM && ::listen(fd, 8192) != 0)
-      return -1;
+    if (bind(fd, reinterpret_cast<sockaddr*>(&address), length) != 0) return -1;
+    if (type == SOCK_STREAM && ::listen(fd, 8192) != 0) return -1;
     return fd;
   }
 
   void Accept(int listener, std::function<void(int)> accepted) {
     Watch(listener, [=] {
       const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-      if (fd >= 0)
-        accepted(fd);
+      if (fd >= 0) accepted(fd);
       return true;
     });
   }
@@ -359,26 +338,19 @@ private:
     std::array<char, 512> query{};
     sockaddr_storage from{};
     socklen_t length = sizeof(from);
-    const ssize_t n = recvfrom(fd, query.data(), query.size(), 0,
-                               reinterpret_cast<sockaddr *>(&from), &length);
-    if (n < 0)
-      return;
-    const std::string answer =
-        "dns:" + std::string(query.data(), static_cast<size_t>(n));
-    sendto(fd, answer.data(), answer.size(), 0,
-           reinterpret_cast<sockaddr *>(&from), length);
+    const ssize_t n = recvfrom(fd, query.data(), query.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+    if (n < 0) return;
+    const std::string answer = "dns:" + std::string(query.data(), static_cast<size_t>(n));
+    sendto(fd, answer.data(), answer.size(), 0, reinterpret_cast<sockaddr*>(&from), length);
   }
 
   void OnOutbound(uint64_t cookie, int fd) {
     const auto original = plane_->OriginalDestination(PeerOf(fd), LocalOf(fd));
-    if (!original)
-      return CloseWithReset(fd);
+    if (!original) return CloseWithReset(fd);
     ++chosen_[original->endpoint_key];
     const SocketAddress asked = original->destination;
-    if (asked.port != kEchoPort)
-      return Dial(cookie, fd, asked, std::nullopt);
-    Send(fd,
-         "orig=" + asked.ToString() + " peer=" + PeerOf(fd).ToString() + "\n");
+    if (asked.port != kEchoPort) return Dial(cookie, fd, asked, std::nullopt);
+    Send(fd, "orig=" + asked.ToString() + " peer=" + PeerOf(fd).ToString() + "\n");
     Watch(fd, [fd] {
       std::array<char, 4096> buffer{};
       const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
@@ -391,8 +363,7 @@ private:
         CloseWithReset(fd);
         return false;
       }
-      if (n == 0)
-        Send(fd, "eof\n");
+      if (n == 0) Send(fd, "eof\n");
       close(fd);
       return false;
     });
@@ -401,16 +372,13 @@ private:
   void OnInbound(uint64_t cookie, int fd) {
     const SocketAddress application = LocalOf(fd);
     // Dialling our own ports would never end.
-    const bool ours = application.port == WEFT_PORT_OUTBOUND ||
-                      application.port == WEFT_PORT_INBOUND_PLAINTEXT;
-    if (ours)
-      return CloseWithReset(fd);
+    const bool ours = application.port == WEFT_PORT_OUTBOUND || application.port == WEFT_PORT_INBOUND_PLAINTEXT;
+    if (ours) return CloseWithReset(fd);
     Dial(cookie, fd, application, PeerOf(fd));
   }
 
   // On a thread of its own: dialling blocks.
-  void Dial(uint64_t cookie, int fd, SocketAddress to,
-            std::optional<SocketAddress> client) {
+  void Dial(uint64_t cookie, int fd, SocketAddress to, std::optional<SocketAddress> client) {
     std::thread([=, this, netns = pods_[cookie]] {
       int dialled = -1;
       const Status status = weft::RunInNetNs(*netns, [&]() -> Status {
@@ -420,17 +388,12 @@ private:
         const timeval timeout{.tv_sec = kDialTimeoutSec, .tv_usec = 0};
         setsockopt(dialled, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
         if (client) {
-          if (const Status announced = plane_->AnnounceClient(dialled, *client);
-              !announced)
-            return announced;
+          if (const Status announced = plane_->AnnounceClient(dialled, *client); !announced) return announced;
         }
-        if (connect(dialled, reinterpret_cast<sockaddr *>(&address), length) !=
-            0)
-          return weft::Error{errno, "dial"};
+        if (connect(dialled, reinterpret_cast<sockaddr*>(&address), length) != 0) return weft::Error{errno, "dial"};
         return weft::Ok{};
       });
-      if (status)
-        return Relay(fd, dialled);
+      if (status) return Relay(fd, dialled);
       CloseWithReset(fd);
       close(dialled);
     }).detach();
@@ -447,28 +410,24 @@ private:
   std::map<uint64_t, std::shared_ptr<weft::NetNs>> pods_;
 };
 
-} // namespace
+}  // namespace
 
 // Arguments: PIN_DIR PODS_CGROUP AGENT_CGROUP KUBELET_CGROUP|- MAX_FLOWS
-int main(int argc, char **argv) {
-  if (argc != 6)
-    return 64;
+int main(int argc, char** argv) {
+  if (argc != 6) return 64;
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  weft::BpfPlaneConfig config{
-      .pin_dir = argv[1],
-      .pods_cgroup = argv[2],
-      .agent_cgroup = argv[3],
-      .kubelet_cgroup = std::nullopt,
-      .max_flows = static_cast<uint32_t>(std::strtoul(argv[5], nullptr, 10))};
-  if (std::strcmp(argv[4], "-") != 0)
-    config.kubelet_cgroup = argv[4];
+  weft::BpfPlaneConfig config{.pin_dir = argv[1],
+                              .pods_cgroup = argv[2],
+                              .agent_cgroup = argv[3],
+                              .kubelet_cgroup = std::nullopt,
+                              .max_flows = static_cast<uint32_t>(std::strtoul(argv[5], nullptr, 10))};
+  if (std::strcmp(argv[4], "-") != 0) config.kubelet_cgroup = argv[4];
   auto plane = weft::BpfPlane::Load(config);
   if (!plane) {
-    std::cout << "error " << plane.error().what << ": "
-              << std::strerror(plane.error().code) << std::endl;
+    std::cout << "error " << plane.error().what << ": " << std::strerror(plane.error().code) << std::endl;
     return 1;
   }
   FakeAgent(std::move(*plane), argv[1]).Run();

@@ -110,6 +110,16 @@ export class FakeAgent {
     return decodeEvents(Buffer.from((await this.#command("events")).join(""), "hex"));
   }
 
+  /** What BPF alone handles and is open now. */
+  async openConnections(): Promise<WeftEvent[]> {
+    return decodeEvents(Buffer.from((await this.#command("connections")).join(""), "hex"));
+  }
+
+  /** Ends all that is open now, as after a change of policy. Returns how many there were. */
+  async endConnections(): Promise<number> {
+    return Number((await this.#command("end"))[0]);
+  }
+
   /** How often each endpoint key has come with an original destination since the last time; 0: none was chosen. */
   async chosen(): Promise<Map<number, number>> {
     const words = await this.#command("chosen");

@@ -28,7 +28,9 @@ const KINDS = ["", "open", "closed", "denied"] as const;
 const PATHS = ["", "direct", "plain-out", "plain-in"] as const;
 const ESTABLISHED = 1;
 const STRANGER = 8;
-const REASON_BY_NUMBER = new Map(Object.entries(REASONS).map(([label, [number]]) => [number, label as Reason]));
+const REASON_BY_NUMBER = new Map<number, Reason>(
+  Object.entries(REASONS).map(([label, [number]]) => [number, label as Reason]),
+);
 
 export function decodeEvents(bytes: Buffer): WeftEvent[] {
   if (bytes.length % WEFT_EVENT_BYTES !== 0) throw new Error(`${bytes.length} bytes are no whole events`);
