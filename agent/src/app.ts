@@ -11,6 +11,7 @@ import { type Node, NodeSchema } from "#proto/discovery_pb.ts";
 import { adminRoutes, metricsRoutes, readinessRoutes } from "./admin/admin.ts";
 import { HttpListener } from "./admin/http.ts";
 import type { AgentConfig, PeerConfig } from "./config.ts";
+import { DirectPath } from "./direct/direct-path.ts";
 import { DnsServer } from "./dns/dns-server.ts";
 import { DnsForwarder } from "./dns/forwarder.ts";
 import { EnginePort } from "./engine-port.ts";
@@ -87,6 +88,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     podsCgroup: cgroups.pods,
     agentCgroup: cgroups.agent,
     ...(cgroups.kubelet === undefined ? {} : { kubeletCgroup: cgroups.kubelet }),
+    onDirectEvents: (events) => direct.onEvents(events),
   });
   const main = log.logger("agent");
   if (cgroups.kubelet === undefined) main.warn("no cgroup of a kubelet found: its probes are not exempt");
@@ -94,12 +96,14 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   const port = new EnginePort(engine, main);
 
   // ---- decisions --------------------------------------------------------------------------------------------------
-  const hosts = new HostCache({ onChange: (hostname) => port.push(routes.change([`dns:${hostname}`])) });
+  const hosts = new HostCache({ onChange: (hostname) => reroute([`dns:${hostname}`]) });
   const routes = new RouteBook({
     view: state,
     workloadOf: pods.workloadOf,
     keyOf: pods.keyOf,
     lookUpHost: hosts.lookUp,
+    localSource: (pod) => direct.localSource(pod),
+    onDirect: (pod, destination, endpoints) => direct.setRoute(pod, destination, endpoints),
   });
   const policies = new PolicySync({ policies: state.policies, workloadOf: pods.workloadOf });
   const profiles = new ProfileSync(state, pods.workloadOf);
@@ -108,13 +112,25 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
 
   // ---- telemetry --------------------------------------------------------------------------------------------------
   const attributor = new Attributor(state, pods, config.network);
-  const telemetry = new Telemetry(attributor, log, () => engine.connections());
+  const direct = new DirectPath({
+    plane: bpf,
+    engine,
+    state,
+    pods,
+    policies,
+    attributor,
+    network: config.network,
+    log,
+    compile: (pod, destination) => port.push(routes.miss(pod, destination)),
+  });
+  const telemetry = new Telemetry(attributor, log, () => engine.connections(), direct.telemetry);
   const metrics = new AgentMetrics({
     refresh: () => telemetry.refresh(),
-    series: () => attributor.series(),
+    series: () => attributor.series.values(),
     open: () => telemetry.open,
     engine: () => engine.stats(),
     bpf: () => bpf.counters(),
+    direct: () => direct.figures(),
     eventsLost: () => telemetry.eventsLost,
     pods: () => enroller.counts(),
     mesh: () => ({
@@ -167,23 +183,42 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     netnsCookie: addon.netnsCookie,
     hooks: {
       added: (pod) => {
-        port.push([...policies.addPod(pod.id), ...profiles.addPod(pod.id)]);
+        decide(policies.addPod(pod.id));
+        port.push(profiles.addPod(pod.id));
         identities.acquire(pod.identity);
         if (pod.dns) dns.addPod(pod, engine.openDnsSockets(pod.id));
       },
-      captured: (pod) => port.push(routes.change(keysOfPod(pod))),
-      letGo: (pod) => port.push(routes.change(keysOfPod(pod))),
-      rechecked: () => undefined,
+      captured: (pod) => {
+        reroute(keysOfPod(pod));
+        direct.captured(pod);
+      },
+      letGo: (pod, kept) => {
+        reroute(keysOfPod(pod));
+        direct.letGo(pod, kept);
+      },
+      rechecked: () => direct.recheck(),
       removed: (pod) => {
         dns.removePod(pod.id);
         identities.release(pod.identity);
         routes.forgetPod(pod.id);
         profiles.removePod(pod.id);
-        attributor.podLeft(pod);
+        attributor.memory.podLeft(pod);
         port.push(policies.removePod(pod.id));
       },
     },
   });
+
+  /** Policies, which BPF must not outrun: what it decided by others counts no more before the engine hears of them. */
+  function decide(commands: readonly Command[]): void {
+    direct.expire(policies.affectedBy(commands));
+    port.push(commands);
+  }
+
+  /** Routes of the engine and of BPF that rest on these keys. */
+  function reroute(keys: Iterable<string>): void {
+    port.push(routes.change(keys));
+    direct.flush();
+  }
 
   function onEvents(events: readonly EngineEvent[]): void {
     const commands: Command[] = [];
@@ -212,12 +247,16 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
       }
     }
     port.push(commands);
+    direct.flush();
   }
   const dryRunLog = log.logger("rbac");
 
   state.onChange(({ keys }) => {
     attributor.forget();
-    port.push([...policies.change(), ...profiles.change(), ...routes.change(keys)]);
+    decide(policies.change());
+    port.push(profiles.change());
+    reroute(keys);
+    direct.settle();
     for (const key of keys) {
       if (!key.startsWith("local:")) continue;
       enroller.localsChanged();
@@ -232,6 +271,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     identities: () => identities.status(),
     pods: () => enroller.status(),
     connections: () => engine.connections(),
+    direct,
     config: publicConfig(config),
     version: { version, gitRevision: "", gitTag: config.istioVersion },
   };
@@ -244,6 +284,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   void watch.synced.then(() => {
     if (drain.signal.aborted) return;
     enroller.start();
+    direct.podsKnown();
     podsSynced();
   });
   const hostRefresh = setInterval(() => hosts.refresh((host) => routes.uses(`dns:${host}`)), HOST_REFRESH_MS);
@@ -262,6 +303,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
       await engine.drain(config.terminationDeadlineMs);
       await watching;
       clearInterval(hostRefresh);
+      direct.close();
       identities.close();
       if (authority instanceof CaClient) authority.close();
       dns.close();

@@ -113,10 +113,6 @@ export class FakeBpf implements BpfPlane {
     return undefined;
   }
 
-  directOff(): undefined {
-    return undefined;
-  }
-
   permitPlain(): void {}
 
   redirects(): [] {

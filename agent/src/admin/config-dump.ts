@@ -1,10 +1,11 @@
 /** The agent's state in the shape that `istioctl ztunnel-config` reads. */
 import { X509Certificate } from "node:crypto";
 import { joinHostPort } from "#lib/address.ts";
+import { EventCursor } from "../direct/event-decoder.ts";
 import type { EnrollmentStatus } from "../enroll/enroller.ts";
 import type { IdentityStatus } from "../identity/identity-manager.ts";
 import { splitPem } from "../identity/svid.ts";
-import type { ConnectionRecord, PolicyMatch, StringMatch } from "../native.ts";
+import type { ConnectionRecord, NetnsCookie, PodId, PolicyMatch, SocketAddress, StringMatch } from "../native.ts";
 import type { MeshState } from "../state/mesh-state.ts";
 import type { GatewayAddress, PortMap, Service, Vip, Workload } from "../state/model.ts";
 import type { StoredPolicy } from "../state/policy-store.ts";
@@ -14,6 +15,12 @@ export interface DumpSources {
   readonly identities: () => readonly IdentityStatus[];
   readonly pods: () => readonly EnrollmentStatus[];
   readonly connections: () => readonly ConnectionRecord[];
+  /** The kernel-direct path: as a whole, of a pod, and its open connections as events. */
+  readonly direct: {
+    status(): object;
+    shortcuts(pod: PodId): object | undefined;
+    connections(): Uint8Array;
+  };
   readonly config: Readonly<Record<string, unknown>>;
   readonly version: Readonly<Record<string, unknown>>;
 }
@@ -29,7 +36,8 @@ export function* configDump(sources: DumpSources): Generator<string> {
   yield* list(state.policies.values(), policyJson);
   yield `,"certificates":`;
   yield* list(sources.identities(), certificateJson);
-  const workloadState = JSON.stringify(podStates(sources.pods(), sources.connections()));
+  yield `,"direct":${JSON.stringify(sources.direct.status())}`;
+  const workloadState = JSON.stringify(podStates(sources));
   yield `,"workloadState":${workloadState},"stagedServices":${JSON.stringify(staged(state))}`;
   yield `,"staticConfig":{},"version":${JSON.stringify(sources.version)},"config":${JSON.stringify(sources.config)}}`;
 }
@@ -168,31 +176,74 @@ function onePem(pem: string): object {
   };
 }
 
-function podStates(pods: readonly EnrollmentStatus[], connections: readonly ConnectionRecord[]): object {
+function podStates({ pods, connections, direct }: DumpSources): object {
   const states: Record<string, object> = {};
-  for (const pod of pods) {
-    const own = connections.filter((record) => record.pod === pod.id);
+  const all = connections();
+  const untouched = directConnections(direct.connections());
+  for (const pod of pods()) {
+    const own = all.filter((record) => record.pod === pod.id);
+    const inbound = own.filter(({ path }) => path !== "outbound").map(connectionJson);
+    const outbound = own.filter(({ path }) => path === "outbound").map(connectionJson);
     states[pod.uid] = {
       state: pod.state,
       ...(pod.reason === undefined ? {} : { reason: pod.reason }),
       info: { name: pod.name, namespace: pod.namespace, serviceAccount: pod.serviceAccount },
+      ...(pod.id === undefined ? {} : direct.shortcuts(pod.id)),
       connections: {
-        inbound: own.filter(({ path }) => path !== "outbound").map(connectionJson),
-        outbound: own.filter(({ path }) => path === "outbound").map(connectionJson),
+        inbound: [...inbound, ...(untouched.byDestination.get(pod.cookie) ?? [])],
+        outbound: [...outbound, ...(untouched.bySource.get(pod.cookie) ?? [])],
       },
     };
   }
   return states;
 }
 
-function connectionJson(record: ConnectionRecord): object {
-  const { source, destination, upstream } = record;
+interface ConnectionJson {
+  readonly src: string;
+  readonly originalDst: string;
+  readonly actualDst: string;
+  readonly protocol: string;
+}
+
+type ByPod = Map<NetnsCookie | undefined, ConnectionJson[]>;
+
+/** Connections that BPF alone handles, by either end; a direct one is its source's outbound and its destination's inbound. */
+function directConnections(events: Uint8Array): { readonly bySource: ByPod; readonly byDestination: ByPod } {
+  const bySource: ByPod = new Map();
+  const byDestination: ByPod = new Map();
+  const cursor = new EventCursor(events);
+  while (cursor.next()) {
+    const record = cursor.record();
+    if (record === undefined) continue;
+    const json = {
+      src: addressText(record.source),
+      originalDst: addressText(record.asked),
+      actualDst: addressText(record.destination),
+      protocol: record.path === "direct" ? "DIRECT" : "TCP",
+    };
+    append(bySource, record.sourcePod, json);
+    append(byDestination, record.destinationPod, json);
+  }
+  return { bySource, byDestination };
+}
+
+function append(index: ByPod, pod: NetnsCookie, json: ConnectionJson): void {
+  const list = index.get(pod);
+  if (list === undefined) index.set(pod, [json]);
+  else list.push(json);
+}
+
+function connectionJson({ source, destination, upstream, authority }: ConnectionRecord): ConnectionJson {
   return {
-    src: joinHostPort(source.ip, source.port),
-    originalDst: joinHostPort(destination.ip, destination.port),
-    actualDst: upstream === undefined ? "" : joinHostPort(upstream.ip, upstream.port),
-    protocol: record.authority === undefined ? "TCP" : "HBONE",
+    src: addressText(source),
+    originalDst: addressText(destination),
+    actualDst: upstream === undefined ? "" : addressText(upstream),
+    protocol: authority === undefined ? "TCP" : "HBONE",
   };
+}
+
+function addressText({ ip, port }: SocketAddress): string {
+  return joinHostPort(ip, port);
 }
 
 /** Endpoints that wait for their service: its key to the workloads that name it. */

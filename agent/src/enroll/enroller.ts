@@ -71,6 +71,8 @@ export interface EnrollmentStatus {
   readonly name: string;
   readonly serviceAccount: string;
   readonly id: PodId | undefined;
+  /** Of its network namespace, once it is captured. */
+  readonly cookie: NetnsCookie | undefined;
   readonly reason: string | undefined;
 }
 
@@ -160,6 +162,7 @@ export class Enroller {
         name: pod?.metadata.name ?? "",
         serviceAccount: pod?.spec?.serviceAccountName ?? "default",
         id: state.state === "enrolled" ? state.pod.id : undefined,
+        cookie: state.state === "enrolled" ? state.pod.cookie : undefined,
         reason: state.state === "pending" ? state.reason : undefined,
       };
     });

@@ -40,6 +40,32 @@ export class PolicySync {
     return this.#sync();
   }
 
+  /**
+   * Pods whose policies these commands change, to be asked before the engine gets them. Their verdicts of before do not
+   * count any more.
+   */
+  affectedBy(commands: readonly Command[]): ReadonlySet<PodId> {
+    const affected = new Set<PodId>();
+    const texts = new Set<string>();
+    for (const command of commands) {
+      if (command.op === "set-pod-policies") affected.add(command.pod);
+      else if (command.op === "set-policy" || command.op === "remove-policy") texts.add(command.name);
+    }
+    if (texts.size === 0) return affected;
+    for (const [pod, names] of this.#pods) if (names.some((name) => texts.has(name))) affected.add(pod);
+    return affected;
+  }
+
+  /** No policy at all is in force for the pod, not even one on trial. */
+  unrestricted(pod: PodId): boolean {
+    return this.#pods.get(pod)?.length === 0;
+  }
+
+  /** All policies in force for the pod have arrived. */
+  known(pod: PodId): boolean {
+    return this.#pods.get(pod)?.every((name) => this.#pushed.has(name)) ?? false;
+  }
+
   /** Policies that some pod of this node is subject to, and that have arrived. */
   get inForce(): ReadonlyMap<string, StoredPolicy> {
     return this.#pushed;

@@ -1,13 +1,14 @@
 /** One line per connection at its end. Plain form by hand, since it is written thousands of times a second. */
 import { joinHostPort } from "#lib/address.ts";
 import { type LogFields, type Logger, type LogRoot, timestamp } from "#lib/log.ts";
+import type { Reason } from "#lib/reasons.ts";
 import type { ConnectionRecord, SocketAddress } from "../native.ts";
 import type { Attribution } from "./attribution.ts";
 
-const SCOPE = "access";
+export const ACCESS_SCOPE = "access";
 const HBONE_PORT = 15008;
 /** Ends that a peer brings about in ordinary life. */
-const ORDINARY = new Set(["none", "peer_reset", "drained", "idle_timeout"]);
+const ORDINARY: ReadonlySet<Reason> = new Set(["none", "peer_reset", "drained", "idle_timeout"]);
 
 export class AccessLog {
   readonly #root: LogRoot;
@@ -15,12 +16,12 @@ export class AccessLog {
 
   constructor(root: LogRoot) {
     this.#root = root;
-    this.#logger = root.logger(SCOPE);
+    this.#logger = root.logger(ACCESS_SCOPE);
   }
 
   write(record: ConnectionRecord, attribution: Attribution): void {
-    const level = ORDINARY.has(record.reason) ? "info" : "error";
-    if (!this.#root.enabled(SCOPE, level)) return;
+    const level = endLevel(record.reason);
+    if (!this.#root.enabled(ACCESS_SCOPE, level)) return;
     if (this.#root.format === "json") this.#logger[level]("connection complete", jsonFields(record, attribution));
     else this.#root.writeLine(plainLine(level, record, attribution));
   }
@@ -28,7 +29,7 @@ export class AccessLog {
 
 export function plainLine(level: string, record: ConnectionRecord, attribution: Attribution): string {
   const { outbound, service, sourceText, destinationText } = attribution;
-  let line = `${timestamp(record.openedAtMs + record.durationMs)}\t${level}\t${SCOPE}\tconnection complete\tsrc.addr=${addressText(record.source)}`;
+  let line = `${timestamp(record.openedAtMs + record.durationMs)}\t${level}\t${ACCESS_SCOPE}\tconnection complete\tsrc.addr=${addressText(record.source)}`;
   line += sourceText;
   line += ` dst.addr=${addressText(dialled(record))}`;
   if (record.authority !== undefined) line += ` dst.hbone_addr=${bare(record.authority)}`;
@@ -72,8 +73,12 @@ function dialled(record: ConnectionRecord): SocketAddress {
   return record.destination;
 }
 
+export function endLevel(reason: Reason): "info" | "error" {
+  return ORDINARY.has(reason) ? "info" : "error";
+}
+
 /** Why the connection ended, for people; undefined for an orderly end. */
-export function errorOf(record: ConnectionRecord): string | undefined {
+export function errorOf(record: Pick<ConnectionRecord, "reason" | "policy" | "detail">): string | undefined {
   switch (record.reason) {
     case "none":
       return undefined;

@@ -1,6 +1,7 @@
 /** Everything that is scraped on port 15020. Nothing is counted here: sums are read when a scrape comes. */
 import { readdirSync, readFileSync } from "node:fs";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { DirectFigures } from "../direct/direct-path.ts";
 import type { EngineStats } from "../native.ts";
 import type { Series } from "./series.ts";
 import { TCP_LABELS, type TcpLabels } from "./series.ts";
@@ -14,6 +15,7 @@ export interface MetricsSources {
   readonly open: () => { readonly source: number; readonly destination: number };
   readonly engine: () => EngineStats;
   readonly bpf: () => Readonly<Record<string, number>>;
+  readonly direct: () => DirectFigures;
   readonly eventsLost: () => number;
   readonly pods: () => { active: number; pending: number; started: number; stopped: number };
   readonly mesh: () => { workloads: number; services: number; policies: number; routes: number };
@@ -43,6 +45,7 @@ export class AgentMetrics {
   constructor(sources: MetricsSources) {
     this.#sources = sources;
     this.#connectionMetrics();
+    this.#directMetrics();
     this.#stateMetrics();
     this.#processMetrics();
     const registers = [this.registry];
@@ -131,6 +134,20 @@ export class AgentMetrics {
     );
     this.#gauge("weft_tunnels_open", "HBONE connections open now", () => sources.engine().openTunnels);
     this.#gauge("weft_buffered_bytes", "Bytes in the engine's own buffers", () => sources.engine().bufferedBytes);
+  }
+
+  #directMetrics(): void {
+    const { direct } = this.#sources;
+    this.#gauge("weft_direct_routes", "Routes that BPF follows without the agent", () => direct().routes);
+    this.#gauge("weft_direct_verdicts", "Verdicts on pairs of pods that these routes need", () => direct().verdicts);
+    this.#counter("weft_direct_failures_total", "Decisions that the maps did not take", () => direct().failures);
+    this.#counter(
+      "weft_direct_ended_total",
+      "Connections outside the agent that were ended because policies no longer allow them",
+      () => direct().ended,
+    );
+    this.#gauge("weft_redirected_pods", "Pods with peer redirect", () => direct().redirected);
+    this.#gauge("weft_express_offered", "1 where express connections are offered", () => (direct().express ? 1 : 0));
   }
 
   #stateMetrics(): void {

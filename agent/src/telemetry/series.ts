@@ -34,6 +34,9 @@ export const TCP_LABELS = [
 
 export type TcpLabels = Record<(typeof TCP_LABELS)[number], string>;
 
+/** What a sum takes of a connection. */
+export type Counted = Pick<ConnectionRecord, "requestBytes" | "responseBytes" | "established">;
+
 /** Sums of ended connections, and at a scrape of those that are open as well. */
 export class Series {
   /** `response_flags` is `-`. */
@@ -59,7 +62,7 @@ export class Series {
     this.labels = labels;
   }
 
-  addClosed(record: ConnectionRecord, flag: string): void {
+  addClosed(record: Counted, flag: string): void {
     this.closed++;
     this.sentBytes += record.responseBytes;
     this.receivedBytes += record.requestBytes;
@@ -67,7 +70,7 @@ export class Series {
     if (!record.established) this.failedByFlag.set(flag, (this.failedByFlag.get(flag) ?? 0) + 1);
   }
 
-  addLive(record: ConnectionRecord): void {
+  addLive(record: Counted): void {
     this.liveCount++;
     this.liveSent += record.responseBytes;
     this.liveReceived += record.requestBytes;

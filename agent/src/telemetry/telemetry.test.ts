@@ -130,7 +130,7 @@ describe("sums", () => {
     live = [outbound({ requestBytes: 10, responseBytes: 20 })];
     telemetry.closed(outbound());
     telemetry.refresh();
-    const [series] = attributor.series();
+    const [series] = attributor.series.values();
     expect([series?.opened(), series?.sent(), series?.received()]).toEqual([2, 2020, 110]);
     // It ended, its event is still on its way.
     live = [];
@@ -143,7 +143,7 @@ describe("sums", () => {
   test("failures carry their flag, and only they count as failed", () => {
     telemetry.closed(outbound({ reason: "tls_failure", established: false }));
     telemetry.closed(outbound({ reason: "peer_reset" }));
-    const [series] = attributor.series();
+    const [series] = attributor.series.values();
     expect([...(series?.closedByFlag ?? [])]).toEqual([
       ["TLS_FAILURE", 1],
       ["CONNECT", 1],

@@ -4,6 +4,7 @@ import { responseFlag } from "#lib/reasons.ts";
 import type { ConnectionRecord } from "../native.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Attributor } from "./attribution.ts";
+import type { DirectTelemetry } from "./direct-telemetry.ts";
 
 /** The parts of one scrape ask several times; the engine is asked once. */
 const REFRESH_MS = 100;
@@ -12,14 +13,21 @@ export class Telemetry {
   readonly #attributor: Attributor;
   readonly #accessLog: AccessLog;
   readonly #connections: () => readonly ConnectionRecord[];
+  readonly #direct: Pick<DirectTelemetry, "addLive"> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #open = { source: 0, destination: 0 };
   #eventsLost = 0;
 
-  constructor(attributor: Attributor, root: LogRoot, connections: () => readonly ConnectionRecord[]) {
+  constructor(
+    attributor: Attributor,
+    root: LogRoot,
+    connections: () => readonly ConnectionRecord[],
+    direct?: Pick<DirectTelemetry, "addLive">,
+  ) {
     this.#attributor = attributor;
     this.#accessLog = new AccessLog(root);
     this.#connections = connections;
+    this.#direct = direct;
   }
 
   closed(record: ConnectionRecord): void {
@@ -45,8 +53,8 @@ export class Telemetry {
     const now = performance.now();
     if (now - this.#refreshedAt < REFRESH_MS) return;
     this.#refreshedAt = now;
-    for (const series of this.#attributor.series()) series.clearLive();
-    const open = { source: 0, destination: 0 };
+    for (const series of this.#attributor.series.values()) series.clearLive();
+    const open = { source: 0, destination: 0, ...this.#direct?.addLive() };
     for (const record of this.#connections()) {
       this.#attributor.attribute(record).series.addLive(record);
       if (record.path === "outbound") open.source++;

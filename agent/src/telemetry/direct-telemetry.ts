@@ -1,0 +1,142 @@
+/** Where events of connections that BPF handled alone become sums and log lines: up to 20,000 a second, on one thread. */
+import { joinHostPort } from "#lib/address.ts";
+import { type LogFields, type Logger, type LogRoot, timestamp } from "#lib/log.ts";
+import { type Reason, responseFlag } from "#lib/reasons.ts";
+import { EventClock } from "../direct/event-clock.ts";
+import { type DirectRecord, EVENT_DENIED, EVENT_OPEN, EventCursor } from "../direct/event-decoder.ts";
+import { ACCESS_SCOPE, endLevel, errorOf } from "./access-log.ts";
+import type { DirectAttribution, DirectAttributor } from "./direct-attribution.ts";
+
+export interface DirectTelemetryOptions {
+  readonly attributor: DirectAttributor;
+  readonly root: LogRoot;
+  /** Open connections, as events. */
+  readonly connections: () => Uint8Array;
+  /** The policy that refused or ended a connection, where one did. */
+  readonly policyOf: (record: DirectRecord, reason: Reason) => string | undefined;
+  /** Connections that came about in spite of what holds now. */
+  readonly onDoubtful: (open: readonly DirectRecord[]) => void;
+  readonly clock?: EventClock;
+}
+
+/** Reasons for which a policy is named. */
+const OF_POLICY: ReadonlySet<Reason> = new Set(["policy_denied", "policy_changed"]);
+
+export class DirectTelemetry {
+  readonly #options: DirectTelemetryOptions;
+  readonly #clock: EventClock;
+  readonly #logger: Logger;
+
+  constructor(options: DirectTelemetryOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? new EventClock();
+    this.#logger = options.root.logger(ACCESS_SCOPE);
+  }
+
+  /** Ended and refused connections. */
+  events(bytes: Uint8Array): void {
+    const offsetMs = this.#clock.offsetMs();
+    const doubtful: DirectRecord[] = [];
+    const event = new EventCursor(bytes);
+    while (event.next()) {
+      if (event.kind === EVENT_OPEN) {
+        const record = event.record();
+        if (record !== undefined) doubtful.push(record);
+        continue;
+      }
+      this.#ended(event, offsetMs);
+    }
+    if (doubtful.length > 0) this.#options.onDoubtful(doubtful);
+  }
+
+  /** Adds what is open now to the live part of the sums; how many there are by reporter. */
+  addLive(): { readonly source: number; readonly destination: number } {
+    const open = { source: 0, destination: 0 };
+    const event = new EventCursor(this.#options.connections());
+    while (event.next()) {
+      const attribution = this.#options.attributor.attribute(event);
+      if (attribution === undefined) continue;
+      for (const series of attribution.series) series.addLive(event);
+      if (attribution.direction !== "inbound") open.source++;
+      if (attribution.direction !== "outbound") open.destination++;
+    }
+    return open;
+  }
+
+  #ended(event: EventCursor, offsetMs: number): void {
+    const attribution = this.#options.attributor.attribute(event);
+    if (attribution === undefined) return;
+    const reason = event.kind === EVENT_DENIED ? "policy_denied" : event.reason;
+    const flag = responseFlag(reason);
+    for (const series of attribution.series) series.addClosed(event, flag);
+    const level = endLevel(reason);
+    if (!this.#options.root.enabled(ACCESS_SCOPE, level)) return;
+    const error = reason === "none" ? undefined : this.#errorOf(event, reason);
+    if (this.#options.root.format === "plain") {
+      this.#options.root.writeLine(plainLine(level, event, attribution, error, offsetMs));
+    } else {
+      this.#logger[level]("connection complete", jsonFields(event, attribution, error));
+    }
+  }
+
+  #errorOf(event: EventCursor, reason: Reason): string | undefined {
+    if (!OF_POLICY.has(reason)) return errorOf({ reason });
+    const record = event.record();
+    const policy = record === undefined ? undefined : this.#options.policyOf(record, reason);
+    return errorOf(policy === undefined ? { reason } : { reason, policy });
+  }
+}
+
+function plainLine(
+  level: string,
+  event: EventCursor,
+  { direction, lineHead, lineMiddle }: DirectAttribution,
+  error: string | undefined,
+  offsetMs: number,
+): string {
+  const { closedMs, requestBytes, responseBytes } = event;
+  const inbound = direction === "inbound";
+  let line = `${timestamp(closedMs + offsetMs)}\t${level}\t${ACCESS_SCOPE}\tconnection complete\t${lineHead}`;
+  line += event.sourcePort + lineMiddle;
+  line += ` bytes_sent=${inbound ? responseBytes : requestBytes} bytes_recv=${inbound ? requestBytes : responseBytes}`;
+  line += ` duration="${Math.round(closedMs - event.openedMs)}ms"`;
+  if (direction === "direct") line += ' connection_security_policy="kernel_direct"';
+  line += ` srtt_us=${event.srttUs} retransmits=${event.retransmits}`;
+  const shortcut = shortcutOf(event);
+  if (shortcut !== undefined) line += ` shortcut="${shortcut}"`;
+  if (error !== undefined) line += ` error=${JSON.stringify(error)}`;
+  return `${line}\n`;
+}
+
+function jsonFields(event: EventCursor, attribution: DirectAttribution, error: string | undefined): LogFields {
+  const { direction, source, destination, service, sourceIp, destinationText } = attribution;
+  const inbound = direction === "inbound";
+  return {
+    "src.addr": joinHostPort(sourceIp, event.sourcePort),
+    "src.workload": source.name,
+    "src.namespace": source.namespace,
+    "src.identity": source.identity,
+    "src.cluster": source.cluster,
+    "dst.addr": destinationText,
+    "dst.service": service?.hostname,
+    "dst.workload": destination.name,
+    "dst.namespace": destination.namespace,
+    "dst.identity": destination.identity,
+    "dst.cluster": destination.cluster,
+    direction,
+    bytes_sent: inbound ? event.responseBytes : event.requestBytes,
+    bytes_recv: inbound ? event.requestBytes : event.responseBytes,
+    duration: `${Math.round(event.closedMs - event.openedMs)}ms`,
+    connection_security_policy: direction === "direct" ? "kernel_direct" : undefined,
+    srtt_us: event.srttUs,
+    retransmits: event.retransmits,
+    shortcut: shortcutOf(event),
+    error,
+  };
+}
+
+/** How bytes went, when it was not the ordinary way. */
+function shortcutOf(event: EventCursor): "express" | "redirect" | undefined {
+  if (event.express) return "express";
+  return event.redirected ? "redirect" : undefined;
+}
