@@ -68,8 +68,8 @@ int weft_express_tr(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_accept(ctx, sk);
 		break;
-	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		express_packet(ctx, sk);
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		express_transmit(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] == BPF_TCP_CLOSE)

@@ -12,8 +12,6 @@
 #ifndef WEFT_LIB_EXPRESS_H
 #define WEFT_LIB_EXPRESS_H
 
-#include <linux/tcp.h>
-
 #include "lib/counters.h"
 #include "lib/kernel.h"
 #include "weft_express.h"
@@ -119,7 +117,7 @@ static __always_inline bool express_join(struct bpf_sock_ops *ctx, struct bpf_so
 	if (bpf_sock_hash_update(ctx, &weft_express, &cookie, BPF_ANY))
 		return false;
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-					   BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+					   BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 	return true;
 }
 
@@ -196,45 +194,48 @@ static __always_inline bool express_quiet(const struct sock___express *sock,
 	return first == head;
 }
 
-/* PARSE_HDR_OPT_CB: a packet has come by TCP.
+/* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would say it
+ * better, but the kernel's fast path does not tell.)
  *
  * Reading from a socket in a SOCKHASH is not quite reading from a TCP socket, also when everything
  * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send wakes it
- * up. So sockets that are read with a blocking file leave; a socket that is only written to, or has not
- * been accepted yet, may stay. With one end gone, the other has no use for it either: sending through
- * sk_msg costs bulk half of its speed.
+ * up. So sockets that have something to read and a blocking file leave; a socket that is only written
+ * to, or has not been accepted yet, may stay. With one end gone, the other has no use for it either:
+ * sending through sk_msg costs bulk half of its speed.
  */
-static __always_inline void express_packet(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct weft_express_member *member = bpf_sk_storage_get(&weft_pair_of, sk, 0, 0);
-	const struct sock___express *sock = (const void *)tcp_of(sk);
-	struct tcphdr *tcp = ctx->skb_data;
+	const struct tcp_sock___weft *tcp = tcp_of(sk);
 	struct weft_express_pair *pair;
 	struct file___express *file;
 	__u32 flags = WEFT_O_NONBLOCK;
 	__u64 cookie;
 
-	if (!member || !sock || !guarded(WEFT_GUARD_LEAVE))
+	if (!member || !tcp || !guarded(WEFT_GUARD_LEAVE))
 		return;
 	pair = bpf_map_lookup_elem(&weft_pairs, &member->pair);
 	if (!pair)
 		return;
 	if (pair->state != WEFT_EXPRESS_LEFT) {
-		if ((void *)(tcp + 1) > ctx->skb_data_end || ctx->skb_len <= tcp->doff * 4U)
+		if (!tcp->bytes_received)
 			return;
-		file = file_of(sock);
+		file = file_of((const void *)tcp);
 		if (file)
 			bpf_core_read(&flags, sizeof(flags), &file->f_flags);
 		if (flags & WEFT_O_NONBLOCK)
 			return;
 		pair->state = WEFT_EXPRESS_LEFT;
 	}
-	if (!express_quiet(sock, &pair->end[!member->side]))
+	if (!express_quiet((const void *)tcp,
+			   member->side == WEFT_EXPRESS_INITIATOR
+			       ? &pair->end[WEFT_EXPRESS_ACCEPTOR]
+			       : &pair->end[WEFT_EXPRESS_INITIATOR]))
 		return;
 	cookie = bpf_get_socket_cookie(ctx);
 	bpf_map_delete_elem(&weft_express, &cookie);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
-					   ~BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+					   ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
 /* ---- the connection's record --------------------------------------------------------------------

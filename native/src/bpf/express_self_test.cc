@@ -1,0 +1,71 @@
+#include "bpf/express_self_test.h"
+
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <thread>
+
+#include "bpf/cgroup.h"
+#include "bpf/express_trial.h"
+
+namespace weft {
+namespace {
+
+Status RaiseLoopback() {
+  const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Error{errno, "socket"};
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return Error{errno, "raise the loopback device"};
+  return Ok{};
+}
+
+Result<uint64_t> OwnNetnsCookie() {
+  const UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  uint64_t cookie = 0;
+  socklen_t length = sizeof(cookie);
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) return Error{errno, "SO_NETNS_COOKIE"};
+  return cookie;
+}
+
+// On a thread of its own, which never goes back to the process's namespace.
+Result<std::vector<ExpressSelfTest::Outcome>> RunHere(const std::string& cgroup_path, uint32_t guards_off) {
+  if (unshare(CLONE_NEWNET) != 0) return Error{errno, "make a network namespace"};
+  if (const Status up = RaiseLoopback(); !up) return up.error();
+  const Result<uint64_t> netns = OwnNetnsCookie();
+  if (!netns) return netns.error();
+  const Result<Cgroup> cgroup = Cgroup::Open(cgroup_path);
+  if (!cgroup) return cgroup.error();
+  const Result<ExpressTrial> trial = ExpressTrial::Start(*cgroup, {.guards_off = guards_off, .only_netns = *netns});
+  if (!trial) return trial.error();
+  std::vector<ExpressSelfTest::Outcome> outcomes;
+  for (const ExpressCheck& check : ExpressChecks()) outcomes.push_back({&check, check.run(*trial)});
+  return outcomes;
+}
+
+std::string Explain(const Error& error) {
+  return error.code == EPROTO ? error.what : error.what + ": " + std::strerror(error.code);
+}
+
+}  // namespace
+
+Result<std::vector<ExpressSelfTest::Outcome>> ExpressSelfTest::Run(const std::string& cgroup, uint32_t guards_off) {
+  Result<std::vector<Outcome>> result = Error{ECANCELED, "self-test"};
+  std::thread([&] { result = RunHere(cgroup, guards_off); }).join();
+  return result;
+}
+
+std::string ExpressSelfTest::WhyOff(const std::string& cgroup) {
+  const Result<std::vector<Outcome>> outcomes = Run(cgroup);
+  if (!outcomes) return "cannot test this kernel: " + Explain(outcomes.error());
+  for (const Outcome& outcome : *outcomes) {
+    if (!outcome.status) return std::string(outcome.check->broken) + " (" + Explain(outcome.status.error()) + ")";
+  }
+  return {};
+}
+
+}  // namespace weft
