@@ -112,3 +112,62 @@ def stay():
     """Says that the servers are up and lives until the bed goes."""
     print("ready", flush=True)
     threading.Event().wait()
+
+
+def act(sock, steps):
+    """Does the steps one after the other and returns how much it has sent and received."""
+    done = [0, 0]
+
+    def send(size):
+        for start in range(0, size, 50_000):
+            sock.sendall(bytes(min(50_000, size - start)))
+        done[0] += size
+
+    def receive(size):
+        """A negative size: until the other end has finished."""
+        left = size
+        while left:
+            data = sock.recv(65536 if left < 0 else min(65536, left))
+            if not data:
+                return
+            done[1] += len(data)
+            left -= len(data) if left > 0 else 0
+
+    for name, *sizes in steps:
+        if name == "send":
+            send(sizes[0])
+        elif name == "receive":
+            receive(sizes[0])
+        elif name == "both":
+            writer = threading.Thread(target=send, args=(sizes[0],))
+            writer.start()
+            receive(sizes[1])
+            writer.join()
+        elif name == "finish":
+            sock.shutdown(socket.SHUT_WR)
+        elif name == "drain":
+            receive(-1)
+        elif name == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        elif name == "close":
+            sock.close()
+    return done
+
+
+def serve_steps(server):
+    """Does on each connection what its first line says, until the program ends."""
+    def one(sock):
+        error_of(lambda: act(sock, json.loads(line(sock) or "[]")))
+        sock.close()
+    while True:
+        in_background(one, server.accept()[0])
+
+
+def talk(sock, theirs, own):
+    """Tells the server its steps and does one's own: what was sent and received, and from which port."""
+    port = sock.getsockname()[1]
+    steps = json.dumps(theirs).encode() + b"\n"
+    sock.sendall(steps)
+    sent, received = act(sock, own)
+    return {"port": port, "sent": sent + len(steps), "received": received}
