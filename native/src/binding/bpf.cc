@@ -7,6 +7,7 @@
 #include "binding/plane_object.h"
 #include "bpf/bpf_plane.h"
 #include "bpf/bpffs.h"
+#include "bpf/redirect.h"
 #include "net/netns.h"
 
 namespace weft::binding {
@@ -110,7 +111,9 @@ Napi::Value LoadBpf(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value CleanupBpf(const Napi::CallbackInfo& info) {
-  const Result<bool> removed = CleanupPins(info[0].ToString().Utf8Value());
+  const std::string pin_dir = info[0].ToString();
+  ForgetRedirects(pin_dir);
+  const Result<bool> removed = CleanupPins(pin_dir);
   if (!removed) return Fail(info.Env(), removed.error());
   return Napi::Boolean::New(info.Env(), *removed);
 }

@@ -10,6 +10,7 @@
 #include "bpf/bpffs.h"
 #include "bpf/pod_table.h"
 #include "bpf/program_set.h"
+#include "bpf/redirect_conntrack.h"
 
 namespace weft {
 namespace {
@@ -146,7 +147,7 @@ Status Redirect::OfferDevice(uint64_t cookie, uint32_t ifindex) {
     const std::optional<weft_pod> facts = pods_.Get(other);
     if (other != cookie && facts && facts->ifindex == ifindex) TurnOff(other, pod);
   }
-  RemoveRedirects(cookie, ifindex);
+  redirects_.RemoveMany(RedirectsOf(cookie, ifindex));
   return devices_.Set(ifindex, ifindex);
 }
 
@@ -155,22 +156,31 @@ void Redirect::TurnOff(uint64_t cookie, Pod& pod) {
   const uint32_t ifindex = facts ? facts->ifindex : 0;
   if (ifindex == 0 && !pod.link) return;
   // No new connections, then both directions of the open ones.
-  if (ifindex != 0) {
-    static_cast<void>(pods_.SetDevice(cookie, 0));
-    devices_.Remove(ifindex);
-  }
+  if (ifindex != 0) static_cast<void>(pods_.SetDevice(cookie, 0));
+  const std::vector<weft_flow_key> keys = RedirectsOf(cookie, ifindex);
+  ForgetConnections(keys);
+  if (ifindex != 0) devices_.Remove(ifindex);
   static_cast<void>(RemovePin(pins_.Redirect(cookie)));
   pod.link.reset();
   pod.our_code = false;
-  RemoveRedirects(cookie, ifindex);
+  redirects_.RemoveMany(keys);
 }
 
-void Redirect::RemoveRedirects(uint64_t cookie, uint32_t ifindex) {
+std::vector<weft_flow_key> Redirect::RedirectsOf(uint64_t cookie, uint32_t ifindex) const {
   std::vector<weft_flow_key> keys;
   for (const auto& [key, redirect] : redirects_.Entries()) {
     if (key.netns == cookie || redirect.ifindex == ifindex) keys.push_back(key);
   }
-  redirects_.RemoveMany(keys);
+  return keys;
+}
+
+void ForgetRedirects(const std::string& pin_dir) {
+  const PinPaths pins(pin_dir);
+  const Result<PinnedMap<weft_flow_key, weft_redirect>> redirects =
+      PinnedMap<weft_flow_key, weft_redirect>::Open(pins.Map("weft_redirects"));
+  if (!redirects) return;
+  const std::vector<weft_flow_key> keys = redirects->Keys();
+  ForgetConnections(keys);
 }
 
 }  // namespace weft

@@ -65,7 +65,7 @@ class Redirect {
   Status AttachLast(uint64_t cookie, Pod& pod, uint32_t ifindex);
   Status OfferDevice(uint64_t cookie, uint32_t ifindex);
   // Redirects from the pod and into the device.
-  void RemoveRedirects(uint64_t cookie, uint32_t ifindex);
+  std::vector<weft_flow_key> RedirectsOf(uint64_t cookie, uint32_t ifindex) const;
 
   const PinPaths& pins_;
   const ProgramSet& programs_;
@@ -77,5 +77,8 @@ class Redirect {
   PinnedMap<uint32_t, uint32_t> devices_;
   std::map<uint64_t, Pod> known_;
 };
+
+// Before the pins in this folder go: lets the open connections go on by the ordinary way without delay.
+void ForgetRedirects(const std::string& pin_dir);
 
 }  // namespace weft
