@@ -11,6 +11,7 @@
  */
 #include "lib/core.h"
 #include "lib/direct.h"
+#include "lib/express.h"
 #include "lib/record.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -46,6 +47,7 @@ int weft_open(struct bpf_iter__bpf_sk_storage_map___weft *ctx)
 		return 0;
 	record_fill(&event, direct, tcp, state);
 	event.closed_ns = bpf_ktime_get_boot_ns();
+	express_record(&event, tcp);
 	bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
 	return 0;
 }

@@ -2,12 +2,13 @@
 /* sk_msg, at the SOCKHASH of express connections.
  *
  * Changes: what a socket sends goes straight into the receive queue of the socket at the other end,
- * while that end reads like a program that waits for events, and does not lag behind. Everything else
- * goes by TCP, and what has gone one way never overtakes what has gone the other: the kernel reads what
- * came directly first, so that direct follows TCP only when all of the latter has been read.
+ * while that end reads like a program that waits for events, and does not lag behind. Everything
+ * else goes by TCP, and what has gone one way never overtakes what has gone the other: the kernel
+ * reads what came directly first, so that direct follows TCP only when all of the latter has been
+ * read.
  *
- * Failure: TCP. The verdict is SK_PASS always: a message that could not be redirected (the other end has
- * closed) is TCP's to answer. SK_DROP would be EACCES in the application.
+ * Failure: TCP. The verdict is SK_PASS always: a message that could not be redirected (the other
+ * end has closed) is TCP's to answer. SK_DROP would be EACCES in the application.
  *
  * Oldest kernel: 5.15, and one that passes the self-test (native/src/bpf/express_self_test.cc).
  */
@@ -59,8 +60,8 @@ static __always_inline bool has_room(const struct weft_express_end *receiver)
 	return waiting < WEFT_EXPRESS_BACKLOG;
 }
 
-/* Has the receiver's application read all that this socket has sent by TCP? Both ends number the same
- * bytes. Where somebody on the way renumbers them, this is never true, and TCP it stays.
+/* Has the receiver's application read all that this socket has sent by TCP? Both ends number the
+ * same bytes. Where somebody on the way renumbers them, this is never true, and TCP it stays.
  */
 static __always_inline bool tcp_is_drained(const struct weft_express_end *sender,
 					   const struct weft_express_end *receiver)

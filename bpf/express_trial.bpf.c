@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* sockops that makes every TCP connection between sockets of its cgroup an express one: for the self-test
- * and the tests, which have no pods. Never pinned.
+/* sockops that makes every TCP connection between sockets of its cgroup an express one: for the
+ * self-test and the tests, which have no pods. Never pinned.
  */
 #include "lib/core.h"
 #include "lib/express.h"

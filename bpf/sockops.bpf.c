@@ -19,6 +19,7 @@
 #include "lib/counters.h"
 #include "lib/direct.h"
 #include "lib/events.h"
+#include "lib/express.h"
 #include "lib/flows.h"
 #include "lib/peer.h"
 #include "lib/pods.h"
@@ -170,6 +171,29 @@ static __always_inline void cut_off(struct bpf_sock_ops *ctx, struct weft_direct
 	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPINTVL, &probe_after_s, sizeof(probe_after_s));
 }
 
+/* Do both pods want this connection to be express? */
+static __always_inline bool wants_express(const struct weft_direct *direct)
+{
+	const struct weft_pod *src = enrolled_pod(direct->src_netns);
+	const struct weft_pod *dst = enrolled_pod(direct->dst_netns);
+
+	return src && dst && (src->flags & dst->flags & WEFT_POD_EXPRESS);
+}
+
+/* With fast open the acceptor was there first, and with bytes: that stays with TCP. */
+static __always_inline void offer_express(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					  struct weft_direct *direct)
+{
+	const struct weft_flow *flow;
+
+	if (direct->path != WEFT_PATH_DIRECT || (direct->flags & WEFT_EVENT_STRANGER) ||
+	    !wants_express(direct))
+		return;
+	flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
+	if (flow && !flow->acceptor && express_initiate(ctx, sk))
+		direct->flags |= WEFT_EVENT_PAIRED;
+}
+
 /* The initiator's end has got an answer. */
 static __always_inline void on_direct_answer(struct bpf_sock_ops *ctx, struct weft_direct *direct,
 					     bool crossing)
@@ -189,10 +213,10 @@ static __always_inline void on_direct_accept(struct bpf_sock_ops *ctx, struct bp
 	struct weft_direct *direct =
 	    bpf_sk_storage_get(&weft_direct, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
+	flow->acceptor = bpf_get_socket_cookie(ctx);
 	/* The initiator's end makes the record. */
 	if (!direct)
 		return;
-	flow->acceptor = bpf_get_socket_cookie(ctx);
 	direct->flow = *key;
 	direct->asked = flow->address;
 	direct->src_netns = flow->src_netns;
@@ -202,6 +226,8 @@ static __always_inline void on_direct_accept(struct bpf_sock_ops *ctx, struct bp
 	direct->side = WEFT_SIDE_ACCEPTOR;
 	direct->endpoint = flow->endpoint;
 	on_direct_established(ctx, direct);
+	if (wants_express(direct))
+		express_accept(ctx, sk, flow->initiator);
 }
 
 static __always_inline void report_open(const struct weft_direct *direct,
@@ -267,9 +293,12 @@ static __always_inline void on_direct_close(struct bpf_sock_ops *ctx, struct bpf
 			event->kind = WEFT_EVENT_CLOSED;
 			event->reason = end_reason(direct, tcp, state);
 			event->closed_ns = bpf_ktime_get_boot_ns();
+			express_record(event, tcp);
 			event_submit(event);
 		}
 	}
+	if (direct->flags & WEFT_EVENT_PAIRED)
+		express_close(bpf_get_socket_cookie(ctx));
 	direct->path = WEFT_PATH_NONE;
 }
 
@@ -379,8 +408,10 @@ static __always_inline void on_answer(struct bpf_sock_ops *ctx, struct bpf_sock 
 {
 	struct weft_direct *direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
 
-	if (direct && direct->path)
-		on_direct_answer(ctx, direct, false);
+	if (!direct || !direct->path)
+		return;
+	on_direct_answer(ctx, direct, false);
+	offer_express(ctx, sk, direct);
 }
 
 static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
@@ -409,6 +440,9 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_accept(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		express_transmit(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] == BPF_TCP_CLOSE)

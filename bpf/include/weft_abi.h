@@ -11,7 +11,10 @@
 
 #include <linux/types.h>
 
+/* The upgrade test compiles the loader with another. */
+#ifndef WEFT_ABI
 #define WEFT_ABI 2
+#endif
 
 /* Ports that the agent listens on inside a pod's network namespace. */
 #define WEFT_PORT_OUTBOUND 15001
@@ -270,6 +273,7 @@ WEFT_ASSERT_SIZE(struct weft_direct, 120);
 #define WEFT_EVENT_EXPRESS (1U << 1)    /* some bytes went by sk_msg */
 #define WEFT_EVENT_REDIRECTED (1U << 2) /* packets went by bpf_redirect_peer */
 #define WEFT_EVENT_STRANGER (1U << 3)   /* not the pod answered: the socket was cut off at once */
+#define WEFT_EVENT_PAIRED (1U << 4)     /* sk_msg has been there to be used */
 
 struct weft_event {
 	__u32 kind;

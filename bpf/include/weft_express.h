@@ -10,13 +10,13 @@
 /* Sockets in weft_express, two per connection. What does not fit stays with TCP. */
 #define WEFT_MAX_EXPRESS 65536
 
-/* Bytes that may wait in a receiver before its sender takes the way of TCP, which makes it wait. With
- * TCP's own buffers this keeps a stopped reader below 4 MB.
+/* Bytes that may wait in a receiver before its sender takes the way of TCP, which makes it wait.
+ * With TCP's own buffers this keeps a stopped reader below 4 MB.
  */
 #define WEFT_EXPRESS_BACKLOG (1 << 20)
 
-/* How long no byte may have gone directly to a socket before it may leave: a sender that has been told
- * to go directly does so a moment later.
+/* How long no byte may have gone directly to a socket before it may leave: a sender that has been
+ * told to go directly does so a moment later.
  */
 #define WEFT_EXPRESS_QUIET_NS 1000000000ULL
 
@@ -25,8 +25,8 @@
 
 /* One end of an express connection, as sender (mode, bytes, sent_ns) and as receiver (the rest). */
 struct weft_express_end {
-	/* Where the kernel keeps the socket and its file (0: not accepted yet). Only ever read through
-	 * probe_read, see lib/express.h.
+	/* Where the kernel keeps the socket and its file (0: not accepted yet). Only ever read
+	 * through probe_read, see lib/express.h.
 	 */
 	__u64 sk;
 	__u64 file;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Express connections: both sockets of a direct connection are in a SOCKHASH, so that express.bpf.c can
- * move what one sends straight into the other's receive queue. Here is who is in it and who leaves.
+/* Express connections: both sockets of a direct connection are in a SOCKHASH, so that express.bpf.c
+ * can move what one sends straight into the other's receive queue. Here is who is in it and who
+ * leaves.
  *
- * How a sender knows its receiver. The key in weft_express is the receiver's socket cookie, which the
- * kernel never gives twice: a redirect reaches that very socket or none. The address of the socket,
- * kept beside it, is read before the redirect, and the kernel takes a socket out of the SOCKHASH before
- * it closes it: a redirect that finds the socket there proves that what was read before was its own. One
- * that does not find it leaves the message to TCP, whatever was read. So an address may be stale, but
- * then nothing comes of it.
+ * How a sender knows its receiver. The key in weft_express is the receiver's socket cookie, which
+ * the kernel never gives twice: a redirect reaches that very socket or none. The address of the
+ * socket, kept beside it, is read before the redirect, and the kernel takes a socket out of the
+ * SOCKHASH before it closes it: a redirect that finds the socket there proves that what was read
+ * before was its own. One that does not find it leaves the message to TCP, whatever was read. So an
+ * address may be stale, but then nothing comes of it.
  */
 #ifndef WEFT_LIB_EXPRESS_H
 #define WEFT_LIB_EXPRESS_H
@@ -92,9 +93,9 @@ struct tcp_sock___express {
 /* ---- joining ------------------------------------------------------------------------------------
  */
 
-/* Sockets that the kernel made for itself: subflows of MPTCP, and what an MPTCP listener accepts from a
- * peer without MPTCP. The kernel knows the latter by their protocol's address, which the SOCKHASH
- * changes.
+/* Sockets that the kernel made for itself: subflows of MPTCP, and what an MPTCP listener accepts
+ * from a peer without MPTCP. The kernel knows the latter by their protocol's address, which the
+ * SOCKHASH changes.
  */
 static __always_inline bool is_kernel_socket(struct bpf_sock *sk)
 {
@@ -116,28 +117,31 @@ static __always_inline bool express_join(struct bpf_sock_ops *ctx, struct bpf_so
 	member->side = side;
 	if (bpf_sock_hash_update(ctx, &weft_express, &cookie, BPF_ANY))
 		return false;
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-					   BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ctx,
+				  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 	return true;
 }
 
-/* ACTIVE_ESTABLISHED of the initiator: its ACK has not left yet, so the acceptor comes later (but for
- * fast open, which the caller keeps away).
+/* ACTIVE_ESTABLISHED of the initiator: its ACK has not left yet, so the acceptor comes later (but
+ * for fast open, which the caller keeps away). True when the pair waits for it, until
+ * express_close.
  */
-static __always_inline void express_initiate(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+static __always_inline bool express_initiate(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct weft_express_pair pair = {};
 	struct weft_express_end *end = &pair.end[WEFT_EXPRESS_INITIATOR];
 
 	if (guarded(WEFT_GUARD_KERNEL_SOCKET) && is_kernel_socket(sk))
-		return;
+		return false;
 	end->sk = (__u64)(long)sk;
 	end->cookie = cookie;
 	if (bpf_map_update_elem(&weft_pairs, &cookie, &pair, BPF_ANY))
-		return;
-	if (!express_join(ctx, sk, cookie, WEFT_EXPRESS_INITIATOR))
-		bpf_map_delete_elem(&weft_pairs, &cookie);
+		return false;
+	if (express_join(ctx, sk, cookie, WEFT_EXPRESS_INITIATOR))
+		return true;
+	bpf_map_delete_elem(&weft_pairs, &cookie);
+	return false;
 }
 
 /* PASSIVE_ESTABLISHED of the acceptor. `initiator`: cookie of the other end's socket. */
@@ -157,8 +161,8 @@ static __always_inline void express_accept(struct bpf_sock_ops *ctx, struct bpf_
 	end = &pair->end[WEFT_EXPRESS_ACCEPTOR];
 	end->sk = (__u64)(long)sk;
 	end->cookie = bpf_get_socket_cookie(ctx);
-	/* An atomic, because the initiator may send on another CPU by now: it must see all of the above.
-	 * One that was refused stays so.
+	/* An atomic, because the initiator may send on another CPU by now: it must see all of the
+	 * above. One that was refused stays so.
 	 */
 	if (!__sync_val_compare_and_swap(&pair->state, WEFT_EXPRESS_OPENING, WEFT_EXPRESS_OPEN))
 		count_reason(WEFT_R_EXPRESS);
@@ -172,8 +176,8 @@ static __always_inline struct file___express *file_of(const struct sock___expres
 	return BPF_CORE_READ(sock, sk_socket, file);
 }
 
-/* Nothing that was sent directly waits in this socket or is on its way: the kernel would throw it away
- * with the socket's place in the SOCKHASH.
+/* Nothing that was sent directly waits in this socket or is on its way: the kernel would throw it
+ * away with the socket's place in the SOCKHASH.
  */
 static __always_inline bool express_quiet(const struct sock___express *sock,
 					  const struct weft_express_end *sender)
@@ -194,14 +198,14 @@ static __always_inline bool express_quiet(const struct sock___express *sock,
 	return first == head;
 }
 
-/* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would say it
- * better, but the kernel's fast path does not tell.)
+/* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would
+ * say it better, but the kernel's fast path does not tell.)
  *
  * Reading from a socket in a SOCKHASH is not quite reading from a TCP socket, also when everything
- * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send wakes it
- * up. So sockets that have something to read and a blocking file leave; a socket that is only written
- * to, or has not been accepted yet, may stay. With one end gone, the other has no use for it either:
- * sending through sk_msg costs bulk half of its speed.
+ * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send
+ * wakes it up. So sockets that have something to read and a blocking file leave; a socket that is
+ * only written to, or has not been accepted yet, may stay. With one end gone, the other has no use
+ * for it either: sending through sk_msg costs bulk half of its speed.
  */
 static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
@@ -227,15 +231,14 @@ static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bp
 			return;
 		pair->state = WEFT_EXPRESS_LEFT;
 	}
-	if (!express_quiet((const void *)tcp,
-			   member->side == WEFT_EXPRESS_INITIATOR
-			       ? &pair->end[WEFT_EXPRESS_ACCEPTOR]
-			       : &pair->end[WEFT_EXPRESS_INITIATOR]))
+	if (!express_quiet((const void *)tcp, member->side == WEFT_EXPRESS_INITIATOR
+						  ? &pair->end[WEFT_EXPRESS_ACCEPTOR]
+						  : &pair->end[WEFT_EXPRESS_INITIATOR]))
 		return;
 	cookie = bpf_get_socket_cookie(ctx);
 	bpf_map_delete_elem(&weft_express, &cookie);
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
-					   ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ctx,
+				  ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
 /* ---- the connection's record --------------------------------------------------------------------
@@ -247,15 +250,19 @@ static __always_inline void express_close(__u64 initiator)
 	bpf_map_delete_elem(&weft_pairs, &initiator);
 }
 
-/* Adds what went directly to the record of the connection of this initiator's socket: TCP has not counted
- * it.
+/* Adds what went directly to the record of the connection of this initiator's socket: TCP has not
+ * counted it.
  */
 static __always_inline void express_record(struct weft_event *event, const void *sk)
 {
 	const struct sock___express *sock = sk;
-	__u64 initiator = BPF_CORE_READ(sock, __sk_common.skc_cookie.counter);
-	const struct weft_express_pair *pair = bpf_map_lookup_elem(&weft_pairs, &initiator);
+	const struct weft_express_pair *pair;
+	__u64 initiator;
 
+	if (!(event->flags & WEFT_EVENT_PAIRED))
+		return;
+	initiator = BPF_CORE_READ(sock, __sk_common.skc_cookie.counter);
+	pair = bpf_map_lookup_elem(&weft_pairs, &initiator);
 	if (!pair)
 		return;
 	event->request_bytes += pair->end[WEFT_EXPRESS_INITIATOR].bytes;
