@@ -11,22 +11,19 @@ import { type Node, NodeSchema } from "#proto/discovery_pb.ts";
 import { adminRoutes, metricsRoutes, readinessRoutes } from "./admin/admin.ts";
 import { HttpListener } from "./admin/http.ts";
 import type { AgentConfig, PeerConfig } from "./config.ts";
-import { DirectPath } from "./direct/direct-path.ts";
+import { Decisions } from "./decisions.ts";
 import { DnsServer } from "./dns/dns-server.ts";
 import { DnsForwarder } from "./dns/forwarder.ts";
 import { EnginePort } from "./engine-port.ts";
 import { KubeAnnotator } from "./enroll/annotator.ts";
 import { findCgroups } from "./enroll/cgroups.ts";
 import { Enroller } from "./enroll/enroller.ts";
-import { keysOfPod, LocalPods } from "./enroll/local-pods.ts";
-import { ProfileSync } from "./enroll/pod-profile.ts";
+import { LocalPods } from "./enroll/local-pods.ts";
 import { PodWatch } from "./enroll/pod-watch.ts";
 import { CaClient, type CertificateAuthority } from "./identity/ca-client.ts";
 import { IdentityManager } from "./identity/identity-manager.ts";
-import type { Addon, Command, EngineEvent } from "./native.ts";
-import { PolicySync } from "./policy/policy-sync.ts";
+import type { Addon, EngineEvent } from "./native.ts";
 import { HostCache } from "./route/host-cache.ts";
-import { RouteBook } from "./route/route-book.ts";
 import { MeshState } from "./state/mesh-state.ts";
 import { AgentMetrics } from "./telemetry/agent-metrics.ts";
 import { Attributor } from "./telemetry/attribution.ts";
@@ -62,6 +59,8 @@ export interface Agent {
 
 const HOST_REFRESH_MS = 5000;
 
+type RouteMiss = Extract<EngineEvent, { type: "route-miss" }>;
+
 /** Starts the agent. Rejects with one sentence when something that it cannot do without is missing. */
 export async function startAgent(config: AgentConfig, parts: AgentParts): Promise<Agent> {
   const { addon, kube, version } = parts;
@@ -96,33 +95,16 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   const port = new EnginePort(engine, main);
 
   // ---- decisions --------------------------------------------------------------------------------------------------
-  const hosts = new HostCache({ onChange: (hostname) => reroute([`dns:${hostname}`]) });
-  const routes = new RouteBook({
-    view: state,
-    workloadOf: pods.workloadOf,
-    keyOf: pods.keyOf,
-    lookUpHost: hosts.lookUp,
-    localSource: (pod) => direct.localSource(pod),
-    onDirect: (pod, destination, endpoints) => direct.setRoute(pod, destination, endpoints),
-  });
-  const policies = new PolicySync({ policies: state.policies, workloadOf: pods.workloadOf });
-  const profiles = new ProfileSync(state, pods.workloadOf);
+  const attributor = new Attributor(state, pods, config.network);
+  const hosts = new HostCache({ onChange: (hostname) => decisions.reroute([`dns:${hostname}`]) });
+  const { network } = config;
+  const lookUpHost = hosts.lookUp;
+  const decisions = new Decisions({ state, pods, engine, port, plane: bpf, attributor, lookUpHost, network, log });
+  const { direct, routes } = decisions;
   const authority = certificateAuthority(config);
   const identities = new IdentityManager({ authority, push: port.push, log: log.logger("identity") });
 
   // ---- telemetry --------------------------------------------------------------------------------------------------
-  const attributor = new Attributor(state, pods, config.network);
-  const direct = new DirectPath({
-    plane: bpf,
-    engine,
-    state,
-    pods,
-    policies,
-    attributor,
-    network: config.network,
-    log,
-    compile: (pod, destination) => port.push(routes.miss(pod, destination)),
-  });
   const telemetry = new Telemetry(attributor, log, () => engine.connections(), direct.telemetry);
   const metrics = new AgentMetrics({
     refresh: () => telemetry.refresh(),
@@ -183,52 +165,31 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     netnsCookie: addon.netnsCookie,
     hooks: {
       added: (pod) => {
-        decide(policies.addPod(pod.id));
-        port.push(profiles.addPod(pod.id));
+        decisions.podAdded(pod);
         identities.acquire(pod.identity);
         if (pod.dns) dns.addPod(pod, engine.openDnsSockets(pod.id));
       },
-      captured: (pod) => {
-        reroute(keysOfPod(pod));
-        direct.captured(pod);
-      },
-      letGo: (pod, kept) => {
-        reroute(keysOfPod(pod));
-        direct.letGo(pod, kept);
-      },
-      rechecked: () => direct.recheck(),
+      captured: (pod) => decisions.podCaptured(pod),
+      letGo: (pod, kept) => decisions.podLetGo(pod, kept),
       removed: (pod) => {
         dns.removePod(pod.id);
         identities.release(pod.identity);
-        routes.forgetPod(pod.id);
-        profiles.removePod(pod.id);
         attributor.memory.podLeft(pod);
-        port.push(policies.removePod(pod.id));
+        decisions.podRemoved(pod);
       },
+      rechecked: () => direct.recheck(),
     },
   });
 
-  /** Policies, which BPF must not outrun: what it decided by others counts no more before the engine hears of them. */
-  function decide(commands: readonly Command[]): void {
-    direct.expire(policies.affectedBy(commands));
-    port.push(commands);
-  }
-
-  /** Routes of the engine and of BPF that rest on these keys. */
-  function reroute(keys: Iterable<string>): void {
-    port.push(routes.change(keys));
-    direct.flush();
-  }
-
   function onEvents(events: readonly EngineEvent[]): void {
-    const commands: Command[] = [];
+    const misses: RouteMiss[] = [];
     for (const event of events) {
       switch (event.type) {
         case "closed":
           telemetry.closed(event.record);
           break;
         case "route-miss":
-          commands.push(...routes.miss(event.pod, event.destination));
+          misses.push(event);
           break;
         case "identity-miss":
           identities.urgent(event.identity);
@@ -246,17 +207,13 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
           break;
       }
     }
-    port.push(commands);
-    direct.flush();
+    decisions.routesMissed(misses);
   }
   const dryRunLog = log.logger("rbac");
 
   state.onChange(({ keys }) => {
     attributor.forget();
-    decide(policies.change());
-    port.push(profiles.change());
-    reroute(keys);
-    direct.settle();
+    decisions.meshChanged(keys);
     for (const key of keys) {
       if (!key.startsWith("local:")) continue;
       enroller.localsChanged();

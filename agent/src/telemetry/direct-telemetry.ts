@@ -19,6 +19,9 @@ export interface DirectTelemetryOptions {
   readonly clock?: EventClock;
 }
 
+/** What the kernel means by that: the address is not, or no longer, in the namespace that was approved. */
+const STRANGER = "somebody else than the chosen pod answered";
+
 /** Reasons for which a policy is named. */
 const OF_POLICY: ReadonlySet<Reason> = new Set(["policy_denied", "policy_changed"]);
 
@@ -80,6 +83,7 @@ export class DirectTelemetry {
   }
 
   #errorOf(event: EventCursor, reason: Reason): string | undefined {
+    if (reason === "identity_error") return errorOf({ reason, detail: STRANGER });
     if (!OF_POLICY.has(reason)) return errorOf({ reason });
     const record = event.record();
     const policy = record === undefined ? undefined : this.#options.policyOf(record, reason);

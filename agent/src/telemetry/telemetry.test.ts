@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { LogRoot } from "#lib/log.ts";
+import { localPod } from "../../../test/helpers/local-pod.ts";
 import { serviceAddress, uidOf, workloadAddress } from "../../../test/helpers/mesh-fixtures.ts";
 import { meshState } from "../../../test/helpers/mesh-state.ts";
-import { type LocalPod, LocalPods } from "../enroll/local-pods.ts";
+import { LocalPods } from "../enroll/local-pods.ts";
 import type { ConnectionRecord } from "../native.ts";
 import type { MeshState } from "../state/mesh-state.ts";
 import { plainLine } from "./access-log.ts";
@@ -21,21 +22,6 @@ let lines: string[];
 let live: ConnectionRecord[];
 let telemetry: Telemetry;
 
-function localPod(id: number, name: string, ip: string): LocalPod {
-  return {
-    id,
-    cookie: BigInt(id),
-    uid: `uid-${name}`,
-    namespace: "default",
-    name,
-    serviceAccount: name,
-    addresses: [ip],
-    identity: `${ID}/${name}`,
-    dns: true,
-    express: false,
-  };
-}
-
 beforeEach(() => {
   state = meshState(
     workloadAddress({ name: "client", ips: ["10.0.0.1"], more: { locality: { region: "r", zone: "z" } } }),
@@ -43,8 +29,8 @@ beforeEach(() => {
     serviceAddress({ name: "server", vips: ["10.96.0.1"], ports: { 80: 8080 } }),
   );
   pods = new LocalPods(state);
-  pods.add(localPod(1, "client", "10.0.0.1"));
-  pods.add(localPod(2, "server", "10.0.0.2"));
+  pods.add(localPod(1, "client", ["10.0.0.1"]));
+  pods.add(localPod(2, "server", ["10.0.0.2"]));
   attributor = new Attributor(state, pods, "");
   lines = [];
   live = [];
