@@ -38,7 +38,7 @@ export class CaptureBed {
     mkdirSync(this.kubeletCgroup);
   }
 
-  async startAgent(options: { maxFlows?: number; agentCgroup?: string } = {}): Promise<FakeAgent> {
+  async startAgent(options: { maxFlows?: number; agentCgroup?: string; next?: boolean } = {}): Promise<FakeAgent> {
     const agentCgroup = options.agentCgroup ?? this.pods.agentCgroup;
     mkdirSync(agentCgroup, { recursive: true });
     const agent = await FakeAgent.start({
@@ -47,6 +47,7 @@ export class CaptureBed {
       agentCgroup,
       kubeletCgroup: this.kubeletCgroup,
       maxFlows: options.maxFlows ?? 10_000,
+      next: options.next ?? false,
     });
     this.#agents.push(agent);
     return agent;

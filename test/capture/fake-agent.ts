@@ -14,6 +14,8 @@ export interface FakeAgentOptions {
   readonly agentCgroup: string;
   readonly kubeletCgroup: string;
   readonly maxFlows: number;
+  /** As a release with another WEFT_ABI would be. */
+  readonly next: boolean;
 }
 
 /** What BPF may choose; `pod`: netns cookie of a direct one. */
@@ -34,8 +36,8 @@ export class FakeAgent {
 
   static async start(options: FakeAgentOptions): Promise<FakeAgent> {
     const enter = `echo $$ >"$0/cgroup.procs" && exec "$@"`;
-    const { pinDir, podsCgroup, agentCgroup, kubeletCgroup, maxFlows } = options;
-    const args = [BINARY, pinDir, podsCgroup, agentCgroup, kubeletCgroup, String(maxFlows)];
+    const { pinDir, podsCgroup, agentCgroup, kubeletCgroup, maxFlows, next } = options;
+    const args = [next ? `${BINARY}-next` : BINARY, pinDir, podsCgroup, agentCgroup, kubeletCgroup, String(maxFlows)];
     const child = spawn("/bin/sh", ["-c", enter, agentCgroup, ...args], { stdio: ["pipe", "pipe", "inherit"] });
     const agent = new FakeAgent(child);
     const first = await agent.#line();
