@@ -95,7 +95,7 @@ export class DirectBed {
   }
 
   target(host = this.vip, port = 80): DialTarget {
-    return { id: "x", host, port, family: host.includes(":") ? 6 : 4, mapped: false, bytes: 64 };
+    return { id: "x", host, port, family: host.includes(":") ? 6 : 4, mapped: false, bytes: 64, looks: false };
   }
 
   /** Dials again and again until it is stopped, or so many times. */
@@ -133,6 +133,13 @@ export class DirectBed {
 
   #start(pod: NodePod, [program, ...args]: [string, ...string[]]): ChildProcess {
     return this.node.bed.spawn(pod, program, args);
+  }
+
+  /** Opens so many connections to the service, as fast as it goes; how many were answered. */
+  async flood(client: NodePod, count: number): Promise<number> {
+    const argv = programArgv("flooder", this.vip, "80", String(count));
+    const flooder = new PodProgram<{ answered: number }>(this.#start(client, argv));
+    return (await flooder.when("all connections", () => true, 60_000)).answered;
   }
 
   async dispose(): Promise<void> {

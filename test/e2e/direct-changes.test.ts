@@ -165,7 +165,10 @@ describe("what the agent hears of reaches the kernel", () => {
     const line = await eventually("a line that names the policy", () =>
       bed.node.agent
         .access()
-        .find(({ direction, error }) => direction === "direct" && String(error).includes("default/no-red")),
+        .find(
+          ({ direction, error }) =>
+            direction === "direct" && String(error).includes("rejection: explicitly denied by: default/no-red"),
+        ),
     );
     expect(line).toMatchObject({
       "src.identity": "spiffe://cluster.local/ns/default/sa/red",

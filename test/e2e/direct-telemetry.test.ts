@@ -7,8 +7,11 @@ import type { LogLine } from "../helpers/agent-process.ts";
 import { DirectBed, SERVER_PORT } from "./direct-bed.ts";
 
 const ACCOUNT = "spiffe://cluster.local/ns/default/sa";
-/** One byte, one segment, some, and more than any window. */
-const SIZES = [2, 1_400, 70_001, 6_000_003];
+/** A few bytes, one segment, some, and more than any window. */
+const SIZES = [9, 1_400, 70_001, 6_000_003];
+/** Looks with growing pauses, more than 100 ms in all. */
+const LOOKS_AT_REST = 5;
+const LASTS_MS = 200;
 const BOTH = { source_principal: `${ACCOUNT}/red`, destination_principal: `${ACCOUNT}/server1` } as const;
 const REPORTERS = ["source", "destination"] as const;
 
@@ -27,9 +30,22 @@ afterAll(async () => {
   await bed?.dispose();
 });
 
-beforeEach(() => {
+beforeEach(async () => {
+  await restingLog();
   bed.node.agent.forgetLines();
 });
+
+/** Lines are written up to 50 ms after their connections' ends. */
+async function restingLog(): Promise<void> {
+  let before = -1;
+  let same = 0;
+  await eventually("the log comes to rest", () => {
+    const now = bed.node.agent.lines.length;
+    same = now === before ? same + 1 : 0;
+    before = now;
+    return same >= LOOKS_AT_REST;
+  });
+}
 
 async function metrics(): Promise<MetricSample[]> {
   return parseMetrics((await bed.node.agent.get("metrics", "/metrics")).text);
@@ -105,10 +121,12 @@ describe("a direct connection", () => {
           step(after, "istio_tcp_received_bytes_total", reporter) > 100_000,
       );
     });
+    const open = await held.when("the connection is open", ({ state }) => state === "open");
+    await held.when("it lasts", ({ at }) => at > open.at + LASTS_MS);
     const last = (await held.stop()).at(-1);
     const line = await eventually("its line", () => directLines()[0]);
     expect(Number(line.bytes_recv)).toBeGreaterThanOrEqual(last?.bytes ?? Number.NaN);
-    expect(Number.parseInt(String(line.duration), 10)).toBeGreaterThan(50);
+    expect(Number.parseInt(String(line.duration), 10)).toBeGreaterThanOrEqual(LASTS_MS);
   });
 
   it("that nobody can tell of any more is counted as lost, not forgotten in silence", async ({ annotate }) => {
@@ -117,12 +135,13 @@ describe("a direct connection", () => {
     await bed.node.agent.stop("SIGKILL");
     // More than the ring holds (WEFT_EVENTS_BYTES of records), while nobody reads it.
     const flood = 8_000;
-    await Promise.all(Array.from({ length: 4 }, () => bed.times(bed.red, bed.target(), flood / 4)));
+    expect(await bed.flood(bed.red, flood)).toBe(flood);
     await bed.node.restart();
     await bed.node.agent.ready();
     const told = await eventually("what was kept, and what was lost", async () => {
-      const missing = lost(await metrics());
-      return directLines().length + missing === flood && { kept: directLines().length, missing };
+      const [kept, missing] = [directLines().length, lost(await metrics())];
+      if (kept + missing !== flood) throw new Error(`${kept} kept, ${missing} lost`);
+      return { kept, missing };
     });
     await annotate(`${told.kept} records kept, ${told.missing} counted as lost`);
     expect(told.missing).toBeGreaterThan(0);

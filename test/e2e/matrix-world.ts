@@ -98,7 +98,7 @@ export type Vips = ReadonlyMap<string, readonly string[]>;
 export function targetOf(one: Case, world: World, vips: Vips, bytes: number): DialTarget {
   const { namespace, name } = serverOf(one);
   const family = one.family === "IPv6" ? 6 : 4;
-  const common = { id: caseId(one), family, mapped: one.family === "mapped", bytes } as const;
+  const common = { id: caseId(one), family, mapped: one.family === "mapped", bytes, looks: true } as const;
   if (one.target === "headless") {
     return { ...common, host: `${name}-headless.${namespace}.svc.cluster.local`, port: SERVER_PORT };
   }

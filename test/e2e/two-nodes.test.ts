@@ -63,7 +63,7 @@ function pod(name: string): StagePod {
 }
 
 function target(host: string, port = PORT): DialTarget {
-  return { id: MARKER, host, port, family: 4, mapped: false, bytes: 64 };
+  return { id: MARKER, host, port, family: 4, mapped: false, bytes: 64, looks: false };
 }
 
 async function loop(from: StagePod, to: DialTarget, ...times: string[]): Promise<PodProgram<Attempt>> {

@@ -2,7 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { connect } from "node:net";
 import type { Greeting } from "./greeter.ts";
-import { type RawSocket, rawSocket } from "./raw-socket.ts";
+import { rawSocket } from "./raw-socket.ts";
 
 export interface DialTarget {
   readonly id: string;
@@ -12,8 +12,10 @@ export interface DialTarget {
   readonly family: 4 | 6;
   /** An IPv4 address in an IPv6 socket. */
   readonly mapped: boolean;
-  /** Bytes of the request: one line. */
+  /** Bytes of the request: one line, at least the id and seven. */
   readonly bytes: number;
+  /** Look up at both ends where packets really go. Costs a look at every socket of the pods. */
+  readonly looks: boolean;
 }
 
 export interface DialResult {
@@ -22,8 +24,9 @@ export interface DialResult {
   readonly outcome: "reached" | "refused" | "closed" | "silent" | "unknown name";
   /** The address that was dialled, IPv4 dotted. */
   readonly ip: string;
-  /** `ip port` of this end and of where its packets go. */
+  /** `ip port` of this end, IPv4 dotted. */
   readonly local: string | undefined;
+  /** Where its packets go. */
   readonly remote: string | undefined;
   /** `ip port` that getpeername() says, as it says it. */
   readonly peername: string | undefined;
@@ -47,7 +50,8 @@ export async function dial(target: DialTarget): Promise<DialResult> {
   let connectMs: number | undefined;
   let text = "";
   let error: string | undefined;
-  let raw: RawSocket | undefined;
+  let local: string | undefined;
+  let remote: string | undefined;
   let peername: string | undefined;
   return new Promise((resolve) => {
     const timer = setTimeout(() => {
@@ -56,9 +60,10 @@ export async function dial(target: DialTarget): Promise<DialResult> {
     }, PATIENCE_MS);
     socket.on("connect", () => {
       connectMs = performance.now() - began;
-      raw = rawSocket(socket);
+      local = `${socket.localAddress?.replace(/^::ffff:/, "")} ${socket.localPort}`;
+      remote = target.looks ? rawSocket(socket)?.remote : undefined;
       peername = `${socket.remoteAddress} ${socket.remotePort}`;
-      socket.write(`${target.id} `.padEnd(target.bytes - 1, ".").concat("\n"));
+      socket.write(`${target.looks ? "look" : "greet"} ${target.id} `.padEnd(target.bytes - 1, ".").concat("\n"));
     });
     socket.on("data", (chunk: Buffer) => {
       text += chunk.toString("latin1");
@@ -73,8 +78,8 @@ export async function dial(target: DialTarget): Promise<DialResult> {
         id: target.id,
         outcome: reached ? "reached" : failure(error, connectMs !== undefined),
         ip,
-        local: raw?.local,
-        remote: raw?.remote,
+        local,
+        remote,
         peername,
         connectMs: connectMs ?? performance.now() - began,
         answerBytes: text.length,

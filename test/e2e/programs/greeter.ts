@@ -1,6 +1,8 @@
 /**
- * Server on argv[2]: answers a line with one line of JSON that says how it sees the connection, then ends it. A line
- * that begins with "hold" is answered and the connection stays; "echo" lines come back as they are until the end.
+ * Server on argv[2], called argv[3]. The first word of the line that a client sends says what it wants: `look` is
+ * answered with a line of JSON that says how the server sees the connection, `greet` with one that leaves out what costs
+ * a look at the kernel's table, `hush` with an empty line; then the connection ends. After `hold`, which is answered like
+ * `greet`, it stays, and what comes is sent back.
  */
 import { createServer, type Socket } from "node:net";
 import { hostname } from "node:os";
@@ -15,8 +17,8 @@ export interface Greeting {
   readonly local: string | undefined;
 }
 
-function greeting(socket: Socket): Greeting {
-  const raw = rawSocket(socket);
+function greeting(socket: Socket, looks: boolean): Greeting {
+  const raw = looks ? rawSocket(socket) : undefined;
   const client = `${socket.remoteAddress?.replace(/^::ffff:/, "")} ${socket.remotePort}`;
   return { server: process.argv[3] ?? hostname(), client, remote: raw?.remote, local: raw?.local };
 }
@@ -27,12 +29,13 @@ createServer((socket) => {
     text += chunk.toString("latin1");
     if (!text.includes("\n")) return;
     socket.off("data", first);
-    const answer = `${JSON.stringify(greeting(socket))}\n`;
-    if (!text.startsWith("hold")) {
-      socket.end(answer);
+    const [verb] = text.split(/\s/);
+    const answer = verb === "hush" ? "" : JSON.stringify(greeting(socket, verb === "look"));
+    if (verb !== "hold") {
+      socket.end(`${answer}\n`);
       return;
     }
-    socket.write(answer);
+    socket.write(`${answer}\n`);
     socket.on("data", (more) => socket.write(more));
   };
   socket.on("data", first);

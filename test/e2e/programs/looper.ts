@@ -9,7 +9,7 @@ export interface Attempt {
   readonly at: number;
   readonly outcome: DialResult["outcome"];
   readonly server: string | undefined;
-  /** One TCP connection from end to end. */
+  /** One TCP connection from end to end: the server sees the client's own port, which no agent's connection has. */
   readonly direct: boolean;
   readonly connectMs: number;
   readonly bytes: number;
@@ -21,7 +21,7 @@ const times = Number(process.argv[3] ?? Number.POSITIVE_INFINITY);
 for (let i = 0; i < times; i++) {
   const at = Number(process.hrtime.bigint()) / 1e6;
   const { outcome, greeting, local, connectMs, answerBytes, error } = await dial(target);
-  const direct = local !== undefined && local === greeting?.remote;
+  const direct = local !== undefined && local === greeting?.client;
   const attempt: Attempt = { at, outcome, server: greeting?.server, direct, connectMs, bytes: answerBytes, error };
   process.stdout.write(`${JSON.stringify(attempt)}\n`);
 }
