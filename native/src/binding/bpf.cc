@@ -80,6 +80,7 @@ Napi::Value NewPlaneObject(Napi::Env env, PlaneHolder held) {
   AddPlaneMethod(object, "counters", holder, &ReadCounters);
   AddDirectMethods(object, holder);
   AddRedirectMethods(object, holder);
+  AddExpressMethods(object, holder);
   const auto close = [holder](const Napi::CallbackInfo&) {
     holder->events.reset();
     holder->plane.reset();

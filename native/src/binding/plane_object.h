@@ -29,6 +29,8 @@ Napi::Array FromCookies(Napi::Env env, const std::vector<uint64_t>& cookies);
 
 // The kernel-direct path: direct, routes, permitPlain and what else native.ts has of it.
 void AddDirectMethods(Napi::Object object, const PlaneHolderPtr& holder);
+// Express connections.
+void AddExpressMethods(Napi::Object object, const PlaneHolderPtr& holder);
 // Peer redirect.
 void AddRedirectMethods(Napi::Object object, const PlaneHolderPtr& holder);
 

@@ -19,7 +19,8 @@ BpfPlane::BpfPlane(const BpfPlaneConfig& config)
     : pins_(config.pin_dir),
       other_versions_(config.pin_dir, pins_.root),
       programs_(pins_, MapSizes{.flows = config.max_flows}),
-      redirect_(pins_, programs_, pods_) {}
+      redirect_(pins_, programs_, pods_),
+      express_(pins_) {}
 
 Result<std::shared_ptr<BpfPlane>> BpfPlane::Load(const BpfPlaneConfig& config) {
   if (const Status privileged = CheckPrivileges(); !privileged) return privileged.error();
@@ -63,6 +64,7 @@ Status BpfPlane::Attach(const BpfPlaneConfig& config) {
   }
   if (const Status attached = programs_.AttachKubelet(kubelet ? &*kubelet : nullptr); !attached) return attached;
   PrepareDirect();
+  express_.StartTest(config.agent_cgroup);
   if (const Status opened = redirect_.Open(); !opened) return opened;
   other_versions_.Sweep();
   return Ok{};
@@ -110,7 +112,9 @@ Result<uint64_t> BpfPlane::CapturePod(const CapturedPod& pod) {
   // Own addresses first (they are what stays untouched), then inbound, then outbound.
   Status status = pods_.SetAddresses(*cookie, pod.addresses);
   if (status) status = programs_.AttachPod(*cookie, netns->fd());
-  if (status) status = pods_.Set(*cookie, pod);
+  CapturedPod facts = pod;
+  facts.express = pod.express && express_.Offer();
+  if (status) status = pods_.Set(*cookie, facts);
   if (!status) {
     // Letting go of a pod that was captured before would put its plaintext on the wire; it keeps what it had.
     if (!was_captured) static_cast<void>(ReleasePod(*cookie));

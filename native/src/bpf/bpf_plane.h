@@ -13,6 +13,7 @@
 #include "bpf/direct_connection.h"
 #include "bpf/direct_table.h"
 #include "bpf/event_reader.h"
+#include "bpf/express.h"
 #include "bpf/flow_table.h"
 #include "bpf/open_connections.h"
 #include "bpf/other_versions.h"
@@ -89,6 +90,8 @@ class BpfPlane final : public Capture {
   std::vector<Shortcut> Redirects() const { return redirect_.Shortcuts(); }
   // Looks again whether others have come to the pods' devices or left them.
   void CheckRedirects() { redirect_.Check(); }
+  // Why no pod gets express connections; empty: those that ask for it do.
+  const std::string& ExpressOff() { return express_.WhyOff(); }
 
   std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
@@ -108,6 +111,7 @@ class BpfPlane final : public Capture {
   PodTable pods_;
   FlowTable flows_;
   Redirect redirect_;
+  Express express_;
   std::unique_ptr<DirectTable> direct_;
   std::string direct_off_;
   std::optional<OpenConnections> open_connections_;
