@@ -8,8 +8,9 @@ namespace weft {
 
 // Pins of other ABI versions in our pin folder, left by an agent before an upgrade or a downgrade. Their capture of a
 // pod ends when ours has begun, or when the pod is released; a version goes with its last pod. Until then its programs
-// hold: its connect program steers to 15001, where nobody knows the original destination, so connections are refused
-// and never plaintext.
+// hold: what they decide by themselves goes on, and what they steer to 15001 is refused, because nobody knows the
+// original destination there; never plaintext. Direct connections that were opened under them go on like connections
+// from before enrolment: nobody lists, records or ends them.
 class OtherVersions {
  public:
   // `own_root` is our version's folder in `pin_dir`.
