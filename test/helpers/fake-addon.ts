@@ -4,10 +4,12 @@ import type {
   Command,
   ConnectionRecord,
   DirectCommand,
+  DirectConnection,
   Engine,
   PodConfig,
   PodId,
   PolicyAnswer,
+  PolicyPeer,
 } from "../../agent/src/native.ts";
 
 export class FakeEngine implements Engine {
@@ -41,7 +43,7 @@ export class FakeEngine implements Engine {
     this.commands.push(...commands);
   }
 
-  evaluate(): PolicyAnswer {
+  evaluate(_pod: PodId, _peer: PolicyPeer): PolicyAnswer {
     return { allowed: true, dryRun: [] };
   }
 
@@ -105,7 +107,7 @@ export class FakeBpf implements BpfPlane {
     return new Uint8Array();
   }
 
-  endDirect(): number {
+  endDirect(_connections: readonly DirectConnection[]): number {
     return 0;
   }
 
@@ -113,7 +115,7 @@ export class FakeBpf implements BpfPlane {
     return undefined;
   }
 
-  permitPlain(): void {}
+  permitPlain(_forMs: number): void {}
 
   redirects(): [] {
     return [];

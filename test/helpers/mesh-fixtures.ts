@@ -1,8 +1,10 @@
 /** Workloads, services and policies as a control plane sends them, with defaults for what a test does not care about. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { ipToBytes } from "#lib/address.ts";
-import { type Authorization, AuthorizationSchema } from "#proto/authorization_pb.ts";
+import { Action, type Authorization, AuthorizationSchema, Scope } from "#proto/authorization_pb.ts";
 import { type Address, AddressSchema, ServiceSchema, TunnelProtocol, WorkloadSchema } from "#proto/workload_pb.ts";
+import { convertAuthorization } from "../../agent/src/policy/authorization.ts";
+import type { StoredPolicy } from "../../agent/src/state/policy-store.ts";
 
 export interface WorkloadFixture {
   readonly name: string;
@@ -67,6 +69,25 @@ export function serviceAddress(fixture: ServiceFixture): Address {
 
 export function authorization(fixture: MessageInitShape<typeof AuthorizationSchema>): Authorization {
   return create(AuthorizationSchema, fixture);
+}
+
+/** As the agent holds it: a DENY policy of namespace `default` on one of its accounts, of the whole namespace by default. */
+export function denial(
+  name: string,
+  account: string,
+  more: { readonly dryRun?: boolean; readonly scope?: Scope } = {},
+): StoredPolicy {
+  const principals = [{ matchType: { case: "exact" as const, value: `cluster.local/ns/default/sa/${account}` } }];
+  return convertAuthorization(
+    authorization({
+      namespace: "default",
+      name,
+      scope: Scope.NAMESPACE,
+      action: Action.DENY,
+      rules: [{ clauses: [{ matches: [{ principals }] }] }],
+      ...more,
+    }),
+  );
 }
 
 function portList(ports: Readonly<Record<number, number>>): { servicePort: number; targetPort: number }[] {
