@@ -1,10 +1,11 @@
 /**
- * `make demo`: the mesh on this machine, told in three acts and checked. Stays up until Ctrl-C; ONCE=1 ends by itself, with
+ * `make demo`: the mesh on this machine, told in four acts and checked. Stays up until Ctrl-C; ONCE=1 ends by itself, with
  * exit code 1 when something that was claimed was not true.
  */
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { type Claim, Claims, must } from "./src/claims.ts";
+import { direct } from "./src/direct-act.ts";
 import { Layout } from "./src/layout.ts";
 import { leftovers, startStage } from "./src/playground-stage.ts";
 import type { Stage } from "./src/stage.ts";
@@ -65,6 +66,7 @@ async function tellStory(stage: Stage): Promise<void> {
   const options = { stage, claims, layout, say };
   const cast = await deploy(options);
   await traffic(options, cast);
+  await direct(options, cast);
   await strict(options, cast);
   await policy(options, cast);
 }

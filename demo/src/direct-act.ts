@@ -79,7 +79,9 @@ async function sameConnection(stage: Stage, from: StagePod, to: StagePod): Promi
       .map((line) => line.trim().split(/\s+/).slice(-2).map(plain));
   };
   const [near, far] = [await sockets(from, to), await sockets(to, from)];
-  const shared = near.find(([local, remote]) => far.some(([a, b]) => a === remote && b === local));
+  const shared = near
+    .filter(([, remote]) => remote?.endsWith(`:${PORT}`))
+    .find(([local, remote]) => far.some(([a, b]) => a === remote && b === local));
   must(shared !== undefined, `shopper has ${JSON.stringify(near)}, ${to.name} has ${JSON.stringify(far)}`);
   return shared.join(" → ");
 }
