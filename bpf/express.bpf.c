@@ -10,7 +10,7 @@
  * Failure: TCP. The verdict is SK_PASS always: a message that could not be redirected (the other
  * end has closed) is TCP's to answer. SK_DROP would be EACCES in the application.
  *
- * Oldest kernel: 5.15, and one that passes the self-test (native/src/bpf/express_self_test.cc).
+ * Oldest kernel: 5.15, and one that passes the self-test (native/src/bpf/express_self_check.cc).
  */
 #include "lib/core.h"
 #include "lib/express.h"

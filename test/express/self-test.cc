@@ -5,13 +5,13 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "bpf/express_self_test.h"
+#include "bpf/express_self_check.h"
 
 int main(int argc, char **argv) {
   if (argc < 2)
     return 64;
   const auto begin = std::chrono::steady_clock::now();
-  const auto outcomes = weft::ExpressSelfTest::Run(
+  const auto outcomes = weft::ExpressSelfCheck::Run(
       argv[1], argc > 2 ? static_cast<uint32_t>(std::atoi(argv[2])) : 0);
   const std::chrono::duration<double, std::milli> took =
       std::chrono::steady_clock::now() - begin;

@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "bpf/express_self_test.h"
+#include "bpf/express_self_check.h"
 #include "bpf/program_object.h"
 #include "bpf/program_set.h"
 #include "express.skel.h"
@@ -18,7 +18,7 @@ Express::~Express() {
 }
 
 void Express::StartTest(const std::string& cgroup) {
-  test_ = std::thread([this, cgroup] { off_ = ExpressSelfTest::WhyOff(cgroup); });
+  test_ = std::thread([this, cgroup] { off_ = ExpressSelfCheck::WhyOff(cgroup); });
 }
 
 const std::string& Express::WhyOff() {

@@ -11,7 +11,7 @@ namespace weft {
 // Does this kernel keep to what express connections promise? On scratch sockets in a network namespace that goes with
 // the test, made by this process; the programs are attached to its cgroup, for that namespace only. Well below a
 // second.
-class ExpressSelfTest {
+class ExpressSelfCheck {
  public:
   struct Outcome {
     const ExpressCheck* check;

@@ -1,4 +1,4 @@
-#include "bpf/express_self_test.h"
+#include "bpf/express_self_check.h"
 
 #include <net/if.h>
 #include <sched.h>
@@ -33,7 +33,7 @@ Result<uint64_t> OwnNetnsCookie() {
 }
 
 // On a thread of its own, which never goes back to the process's namespace.
-Result<std::vector<ExpressSelfTest::Outcome>> RunHere(const std::string& cgroup_path, uint32_t guards_off) {
+Result<std::vector<ExpressSelfCheck::Outcome>> RunHere(const std::string& cgroup_path, uint32_t guards_off) {
   if (unshare(CLONE_NEWNET) != 0) return Error{errno, "make a network namespace"};
   if (const Status up = RaiseLoopback(); !up) return up.error();
   const Result<uint64_t> netns = OwnNetnsCookie();
@@ -42,7 +42,7 @@ Result<std::vector<ExpressSelfTest::Outcome>> RunHere(const std::string& cgroup_
   if (!cgroup) return cgroup.error();
   const Result<ExpressTrial> trial = ExpressTrial::Start(*cgroup, {.guards_off = guards_off, .only_netns = *netns});
   if (!trial) return trial.error();
-  std::vector<ExpressSelfTest::Outcome> outcomes;
+  std::vector<ExpressSelfCheck::Outcome> outcomes;
   for (const ExpressCheck& check : ExpressChecks()) outcomes.push_back({&check, check.run(*trial)});
   return outcomes;
 }
@@ -53,13 +53,13 @@ std::string Explain(const Error& error) {
 
 }  // namespace
 
-Result<std::vector<ExpressSelfTest::Outcome>> ExpressSelfTest::Run(const std::string& cgroup, uint32_t guards_off) {
+Result<std::vector<ExpressSelfCheck::Outcome>> ExpressSelfCheck::Run(const std::string& cgroup, uint32_t guards_off) {
   Result<std::vector<Outcome>> result = Error{ECANCELED, "self-test"};
   std::thread([&] { result = RunHere(cgroup, guards_off); }).join();
   return result;
 }
 
-std::string ExpressSelfTest::WhyOff(const std::string& cgroup) {
+std::string ExpressSelfCheck::WhyOff(const std::string& cgroup) {
   const Result<std::vector<Outcome>> outcomes = Run(cgroup);
   if (!outcomes) return "cannot test this kernel: " + Explain(outcomes.error());
   for (const Outcome& outcome : *outcomes) {
