@@ -1,13 +1,17 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "peer.h"
 
-enum { kMaxSamples = 4 * 1024 * 1024 };
+enum { kMaxSamples = 4 * 1024 * 1024, kPushBytes = 64 * 1024, kStuckMs = 1000 };
 
 static uint64_t NowNs(void) {
   struct timespec now;
@@ -59,5 +63,32 @@ int HoldIdle(const char* host, int port, int count, int seconds) {
     }
   }
   sleep((unsigned)seconds);
+  return 0;
+}
+
+int Push(const char* host, int port, int seconds) {
+  static const char bytes[kPushBytes];
+  const int fd = Connect(host, port);
+  if (fd < 0) return 1;
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  uint64_t taken = 0;
+  const uint64_t end = NowNs() + (uint64_t)seconds * 1000000000u;
+  while (NowNs() < end) {
+    const ssize_t n = send(fd, bytes, sizeof bytes, MSG_NOSIGNAL);
+    if (n > 0) taken += (uint64_t)n;
+    if (n >= 0 || errno == EINTR) continue;
+    if (errno != EAGAIN) {
+      perror("cannot write");
+      return 1;
+    }
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    if (poll(&writable, 1, kStuckMs) == 0) break;
+  }
+  if (taken < kReadBeforeStop) {
+    fprintf(stderr, "only %llu bytes were taken\n", (unsigned long long)taken);
+    return 1;
+  }
+  printf("{\"heldBytes\":%llu}\n", (unsigned long long)(taken - kReadBeforeStop));
+  close(fd);
   return 0;
 }

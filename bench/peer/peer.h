@@ -7,15 +7,22 @@
 /* Size of the big answer: several TLS records and HTTP/2 frames. */
 enum { kBigBody = 64 * 1024, kSmallBody = 64, kPingBytes = 64 };
 
-/* Serves HTTP on `http_port` (`/` small, `/64k` big, keep-alive unless asked to close) and an echo on `echo_port`.
- * Returns only on failure. */
-int Serve(int http_port, int echo_port);
+/* What the reader that stops has read before: enough for a connection to be at full speed. */
+enum { kReadBeforeStop = 16 * 1024 * 1024 };
+
+/* Serves HTTP on `http_port` (`/` small, `/64k` big, keep-alive unless asked to close), an echo on `echo_port` and a
+ * reader that stops after kReadBeforeStop bytes on `stop_port`. Returns only on failure. */
+int Serve(int http_port, int echo_port, int stop_port);
 
 /* Round trips of 64 bytes over one connection for `seconds`; prints one JSON line. */
 int PingPong(const char* host, int port, int seconds);
 
 /* Opens `count` connections, proves each by an echoed byte and holds them for `seconds`. */
 int HoldIdle(const char* host, int port, int count, int seconds);
+
+/* Writes to a reader that stops, until nothing is taken for a second or `seconds` are over; prints as JSON how many
+ * bytes were taken that the reader has not read. */
+int Push(const char* host, int port, int seconds);
 
 /* A blocking TCP connection with TCP_NODELAY, -1 after a message on stderr. */
 int Connect(const char* host, int port);

@@ -14,7 +14,7 @@
 
 enum { kReadBytes = 16 * 1024, kBacklog = 4096, kEvents = 256, kMaxFiles = 65536 };
 
-enum Kind { kHttpListener, kEchoListener, kHttp, kEcho };
+enum Kind { kHttpListener, kEchoListener, kStopListener, kHttp, kEcho, kStop };
 
 struct Conn {
   int fd;
@@ -26,6 +26,8 @@ struct Conn {
   char held[kPingBytes * 16];
   /* Bytes of the request's end seen so far: requests may arrive in pieces. */
   size_t matched;
+  /* kStop: bytes that are still to be read. */
+  size_t left_to_read;
 };
 
 struct Answer {
@@ -94,7 +96,8 @@ static void AcceptAll(int epoll, const struct Conn* listener) {
       return;
     }
     conn->fd = fd;
-    conn->kind = listener->kind == kHttpListener ? kHttp : kEcho;
+    conn->kind = listener->kind == kHttpListener ? kHttp : listener->kind == kEchoListener ? kEcho : kStop;
+    conn->left_to_read = kReadBeforeStop;
     Watch(epoll, EPOLL_CTL_ADD, conn, EPOLLIN);
   }
 }
@@ -113,6 +116,22 @@ static void OnRequest(struct Conn* conn, const char* request, size_t n) {
   const struct Answer* answer = conn->close_after ? &last_answer : big ? &big_answer : &small_answer;
   conn->out = answer->bytes;
   conn->out_left = answer->length;
+}
+
+/* Reads what is left to be read, then only waits for the peer's end. */
+static void ReadAndStop(int epoll, struct Conn* conn) {
+  char buffer[kReadBytes];
+  while (conn->left_to_read > 0) {
+    const size_t room = conn->left_to_read < sizeof buffer ? conn->left_to_read : sizeof buffer;
+    const ssize_t n = recv(conn->fd, buffer, room, 0);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) {
+      Drop(conn);
+      return;
+    }
+    conn->left_to_read -= (size_t)n;
+  }
+  Watch(epoll, EPOLL_CTL_MOD, conn, EPOLLRDHUP);
 }
 
 static void OnReadable(int epoll, struct Conn* conn) {
@@ -134,7 +153,7 @@ static void OnReadable(int epoll, struct Conn* conn) {
   Flush(epoll, conn);
 }
 
-int Serve(int http_port, int echo_port) {
+int Serve(int http_port, int echo_port, int stop_port) {
   const struct rlimit files = {.rlim_cur = kMaxFiles, .rlim_max = kMaxFiles};
   setrlimit(RLIMIT_NOFILE, &files);
   MakeAnswer(&small_answer, "", kSmallBody);
@@ -142,10 +161,12 @@ int Serve(int http_port, int echo_port) {
   MakeAnswer(&last_answer, "Connection: close\r\n", kSmallBody);
   struct Conn http = {.fd = Listen(http_port), .kind = kHttpListener};
   struct Conn echo = {.fd = Listen(echo_port), .kind = kEchoListener};
+  struct Conn stop = {.fd = Listen(stop_port), .kind = kStopListener};
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
-  if (http.fd < 0 || echo.fd < 0 || epoll < 0) return 1;
+  if (http.fd < 0 || echo.fd < 0 || stop.fd < 0 || epoll < 0) return 1;
   Watch(epoll, EPOLL_CTL_ADD, &http, EPOLLIN);
   Watch(epoll, EPOLL_CTL_ADD, &echo, EPOLLIN);
+  Watch(epoll, EPOLL_CTL_ADD, &stop, EPOLLIN);
   printf("ready\n");
   fflush(stdout);
   for (;;) {
@@ -154,8 +175,10 @@ int Serve(int http_port, int echo_port) {
     if (n < 0 && errno != EINTR) return 1;
     for (int i = 0; i < n; i++) {
       struct Conn* conn = events[i].data.ptr;
-      if (conn->kind == kHttpListener || conn->kind == kEchoListener) {
+      if (conn->kind <= kStopListener) {
         AcceptAll(epoll, conn);
+      } else if (conn->kind == kStop) {
+        (events[i].events & EPOLLIN) != 0 ? ReadAndStop(epoll, conn) : Drop(conn);
       } else if ((events[i].events & EPOLLOUT) != 0) {
         if (Flush(epoll, conn) && conn->out_left == 0) Watch(epoll, EPOLL_CTL_MOD, conn, EPOLLIN);
       } else {

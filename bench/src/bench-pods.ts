@@ -1,72 +1,84 @@
-/** Two pairs of pods over the same two nodes: one pair outside the mesh, one in it. */
+/** Pairs of pods, each in a namespace of its own: outside the mesh, and in it in every way that is compared. */
 import { eventually } from "#lib/eventually.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
 import { PORTS, type RunInClient } from "./loads.ts";
 import type { Side } from "./rounds.ts";
 
-export interface Pair extends Side {
-  readonly client: RunInClient;
-  readonly serverIp: string;
+/** A client on the first node, a server beside it and one on the second node. */
+export interface BenchPods {
   readonly clientPod: StagePod;
+  readonly nearPod: StagePod;
+  /** Runs the loads; `weft-bench-peer` is the load peer, wherever it is. */
+  readonly client: RunInClient;
+  readonly near: Side;
+  readonly far: Side;
+}
+
+export interface PodsOptions {
+  readonly enrolled: boolean;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 const READY_MS = 60_000;
 
-/** `peer`: path of the load peer. Returns when both pairs are ready, and the second is enrolled. */
-export async function deployPairs(stage: Stage, peer: string): Promise<{ plain: Pair; mesh: Pair }> {
+/** `peer`: path of the load peer. Returns when the pods are ready, and enrolled if they are to be. */
+export async function deployPods(
+  stage: Stage,
+  namespace: string,
+  peer: string,
+  { enrolled, annotations = {} }: PodsOptions,
+): Promise<BenchPods> {
   const [first, second] = stage.nodes;
   if (first === undefined || second === undefined) throw new Error("two nodes are needed");
-  const namespaces = [
-    { name: "bench-plain", labels: "" },
-    { name: "bench-mesh", labels: "  labels: {istio.io/dataplane-mode: ambient}\n" },
+  const labels = enrolled ? { "istio.io/dataplane-mode": "ambient" } : {};
+  const serve = ["sh", "-c", serverCommand(peer)];
+  const documents = [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels } },
+    pod(namespace, "client", first.name, ["sleep", "infinity"], annotations),
+    pod(namespace, "near", first.name, serve, annotations),
+    pod(namespace, "far", second.name, serve, annotations),
   ];
-  const documents = namespaces.flatMap(({ name, labels }) => [
-    `apiVersion: v1\nkind: Namespace\nmetadata:\n  name: ${name}\n${labels}`,
-    podManifest(name, "client", first.name, ["sleep", "infinity"]),
-    podManifest(name, "server", second.name, ["sh", "-c", serverCommand(peer)]),
-  ]);
-  await stage.apply(documents.join("---\n"));
-  const plain = await eventually(
-    "the pods outside the mesh are ready",
-    () => pairOf(stage, "bench-plain", peer, false),
-    READY_MS,
-  );
-  const mesh = await eventually(
-    "the pods in the mesh are enrolled",
-    () => pairOf(stage, "bench-mesh", peer, true),
-    READY_MS,
-  );
-  return { plain, mesh };
+  // JSON is YAML.
+  await stage.apply(documents.map((document) => JSON.stringify(document)).join("\n---\n"));
+  const state = enrolled ? "enrolled" : "ready";
+  return eventually(`the pods of ${namespace} are ${state}`, () => podsOf(stage, namespace, peer, enrolled), READY_MS);
 }
 
 function serverCommand(peer: string): string {
-  return `iperf3 -s -p ${PORTS.iperf} >/dev/null & exec ${peer} serve ${PORTS.http} ${PORTS.echo}`;
+  return `iperf3 -s -p ${PORTS.iperf} >/dev/null & exec ${peer} serve ${PORTS.http} ${PORTS.echo} ${PORTS.stop}`;
 }
 
-function podManifest(namespace: string, name: string, node: string, command: readonly string[]): string {
-  return `apiVersion: v1
-kind: Pod
-metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${name}}}
-spec:
-  nodeName: ${node}
-  terminationGracePeriodSeconds: 0
-  containers:
-    - name: ${name}
-      image: host
-      command: ${JSON.stringify(command)}
-`;
+function pod(
+  namespace: string,
+  name: string,
+  nodeName: string,
+  command: readonly string[],
+  annotations: Readonly<Record<string, string>>,
+): object {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace, labels: { app: name }, annotations },
+    spec: { nodeName, terminationGracePeriodSeconds: 0, containers: [{ name, image: "host", command }] },
+  };
 }
 
-async function pairOf(stage: Stage, namespace: string, peer: string, enrolled: boolean): Promise<Pair | undefined> {
+async function podsOf(stage: Stage, namespace: string, peer: string, enrolled: boolean): Promise<BenchPods | false> {
   const pods = await stage.pods(namespace);
-  const [clientPod, serverPod] = ["client", "server"].map((name) => pods.find((pod) => pod.name === name));
-  if (clientPod === undefined || serverPod === undefined) return undefined;
-  if (pods.some((pod) => !pod.ready || pod.enrolled !== enrolled)) return undefined;
+  const [clientPod, nearPod, farPod] = ["client", "near", "far"].map((name) => pods.find((each) => each.name === name));
+  if (clientPod === undefined || nearPod === undefined || farPod === undefined) return false;
+  if (pods.some((each) => !each.ready || each.enrolled !== enrolled)) return false;
   const client: RunInClient = async (argv, timeoutMs) => {
     const [program = "", ...rest] = argv;
     const result = await stage.exec(clientPod, [program === "weft-bench-peer" ? peer : program, ...rest], timeoutMs);
     if (result.code === 0) return result.stdout;
     throw new Error(`${argv.join(" ")}: exit code ${result.code}: ${result.stderr || result.stdout}`);
   };
-  return { client, serverIp: serverPod.ip, clientPod };
+  return {
+    clientPod,
+    nearPod,
+    client,
+    near: { client, serverIp: nearPod.ip },
+    far: { client, serverIp: farPod.ip },
+  };
 }

@@ -2,7 +2,7 @@
 import { eventually } from "#lib/eventually.ts";
 import { sumOf } from "../../demo/src/metrics-text.ts";
 import type { Stage, StageNode } from "../../demo/src/stage.ts";
-import type { Pair } from "./bench-pods.ts";
+import type { BenchPods } from "./bench-pods.ts";
 import { PORTS } from "./loads.ts";
 import { settledBytes } from "./memory.ts";
 
@@ -12,11 +12,11 @@ const OPEN_MS = 30_000;
 const SETTLE_MS = 10_000;
 
 /** Resident bytes per connection, of the agent that needs more. */
-export async function bytesPerIdleConnection(stage: Stage, mesh: Pair, peer: string): Promise<number> {
+export async function bytesPerIdleConnection(stage: Stage, mesh: BenchPods, peer: string): Promise<number> {
   const pids = await Promise.all(stage.nodes.map((node) => node.agentPid()));
   const before = await Promise.all(pids.map((pid) => settledBytes(pid, SETTLE_MS)));
   const openBefore = await openConnections(stage.nodes);
-  const argv = [peer, "hold-idle", mesh.serverIp, String(PORTS.echo), String(CONNECTIONS), String(HOLD_SECONDS)];
+  const argv = [peer, "hold-idle", mesh.far.serverIp, String(PORTS.echo), String(CONNECTIONS), String(HOLD_SECONDS)];
   const holding = mesh.client(argv, (HOLD_SECONDS + 60) * 1000);
   // A failure shows when `holding` is awaited; until then it must not count as unhandled.
   holding.catch(() => undefined);

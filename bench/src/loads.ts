@@ -17,7 +17,7 @@ export interface Load {
 }
 
 /** Ports that the server pod listens on. */
-export const PORTS = { http: 8080, echo: 8081, iperf: 5201 } as const;
+export const PORTS = { http: 8080, echo: 8081, stop: 8082, iperf: 5201 } as const;
 
 /** Connecting and finishing may take this long beside the round itself. */
 const SLACK_MS = 20_000;
@@ -34,6 +34,12 @@ export const LOADS: readonly Load[] = [
   },
   { name: "pingpong", unit: "us", run: runPingPong },
 ];
+
+export function loadNamed(name: Load["name"]): Load {
+  const found = LOADS.find((load) => load.name === name);
+  if (found === undefined) throw new RangeError(`no load ${name}`);
+  return found;
+}
 
 async function runIperf(client: RunInClient, serverIp: string, seconds: number): Promise<Sample> {
   const argv = ["iperf3", "-J", "-c", serverIp, "-p", String(PORTS.iperf), "-t", String(seconds)];

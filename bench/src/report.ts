@@ -1,40 +1,52 @@
 /** Figures from comparisons, as a table for people or one JSON object. */
-import { AIMS, type Figure, type FigureName, figure } from "./aims.ts";
+import { AIMS, type Figure, type FigureName, figure, isFigure } from "./aims.ts";
 import type { Load } from "./loads.ts";
-import type { Comparison } from "./rounds.ts";
+import type { Comparison, Measured } from "./rounds.ts";
 
 export type Figures = Readonly<Partial<Record<FigureName, Figure>>>;
 
 const BYTES_PER_GB = 1e9;
 const REQUESTS_PER_UNIT = 100_000;
 
-/** Ratios of the comparisons; a load that was not run leaves its names out. */
-export function tunnelFigures(comparisons: readonly Comparison[]): Figures {
+/** Ratios to no mesh, `<path>.<load>`; a load or a path that was not run leaves its names out. */
+export function ratios(comparisons: readonly Comparison[]): Figures {
   const figures: Partial<Record<FigureName, Figure>> = {};
-  for (const { load, plain, mesh } of comparisons) {
-    figures[`tunnel.${load}`] = figure(`tunnel.${load}`, mesh.value / plain.value);
-    const cpuName = CPU_NAMES[load];
-    if (cpuName !== undefined) figures[cpuName] = figure(cpuName, mesh.cpuPerWork / plain.cpuPerWork);
+  const add = (name: string, value: number): void => {
+    if (isFigure(name)) figures[name] = figure(name, value);
+  };
+  for (const { load, plain, paths } of comparisons) {
+    for (const [path, measured] of Object.entries(paths)) {
+      add(`${path}.${load}`, measured.value / plain.value);
+      const cpu = CPU_NAMES[load];
+      if (cpu !== undefined) add(`${path}.${cpu}`, measured.cpuPerWork / plain.cpuPerWork);
+    }
   }
   return figures;
 }
 
-const CPU_NAMES: Readonly<Partial<Record<Load["name"], FigureName>>> = {
-  throughput: "tunnel.cpu_per_gb",
-  requests: "tunnel.cpu_per_request",
+const CPU_NAMES: Readonly<Partial<Record<Load["name"], string>>> = {
+  throughput: "cpu_per_gb",
+  requests: "cpu_per_request",
 };
 
-export function table(comparisons: readonly Comparison[], figures: Figures): string {
-  const measured = [["load", "no mesh", "mesh", "unit"], ...comparisons.flatMap(measuredRows)];
+/** One table per set of comparisons with the same paths, then the figures beside their aims. */
+export function tables(sets: readonly (readonly Comparison[])[], figures: Figures): string {
   const aims = [["figure", "value", "aim", "", "what"], ...Object.entries(figures).map(figureRow)];
-  return `${columns(measured)}\n\n${columns(aims)}\n`;
+  return [...sets.map(measuredTable), columns(aims)].map((text) => `${text}\n`).join("\n");
 }
 
-function measuredRows({ load, unit, plain, mesh }: Comparison): string[][] {
-  const rows = [[load, number(plain.value), number(mesh.value), unit]];
+function measuredTable(comparisons: readonly Comparison[]): string {
+  const paths = Object.keys(comparisons[0]?.paths ?? {});
+  return columns([["load", "no mesh", ...paths, "unit"], ...comparisons.flatMap(measuredRows)]);
+}
+
+function measuredRows({ load, unit, plain, paths }: Comparison): string[][] {
+  const sides: Measured[] = [plain, ...Object.values(paths)];
   const [scale, cpuUnit] = load === "throughput" ? [BYTES_PER_GB, "CPU s/GB"] : [REQUESTS_PER_UNIT, "CPU s/100,000"];
-  rows.push(["", number(plain.cpuPerWork * scale), number(mesh.cpuPerWork * scale), cpuUnit]);
-  return rows;
+  return [
+    [load, ...sides.map(({ value }) => number(value)), unit],
+    ["", ...sides.map(({ cpuPerWork }) => number(cpuPerWork * scale)), cpuUnit],
+  ];
 }
 
 function figureRow([name, { value, aim, met, unit }]: [string, Figure]): string[] {
