@@ -24,7 +24,10 @@ Result<OpenConnections> OpenConnections::Load(const PinPaths& pins) {
   const int program = bpf_program__fd(bpf_object__next_program(object->get(), nullptr));
   bpf_iter_link_info target{};
   target.map.map_fd = static_cast<uint32_t>(bpf_object__find_map_fd_by_name(object->get(), "weft_direct"));
-  LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &target, .iter_info_len = sizeof(target));
+  bpf_link_create_opts options{};
+  options.sz = sizeof(options);
+  options.iter_info = &target;
+  options.iter_info_len = sizeof(target);
   OpenConnections connections;
   connections.link_ = UniqueFd(bpf_link_create(program, 0, BPF_TRACE_ITER, &options));
   if (!connections.link_) return Error{errno, "attach the iterator over weft_direct"};
