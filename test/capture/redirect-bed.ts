@@ -99,17 +99,23 @@ export class RedirectBed {
   watch(): void {
     this.onNode(`nft -f - <<EOF
 table ${LAYOUTS[this.#layout].family} watch {
-  counter seen {}
-  chain forward { type filter hook forward priority 0; meta l4proto tcp counter name seen; }
+  counter handshakes {}
+  counter others {}
+  chain forward {
+    type filter hook forward priority 0;
+    tcp flags & syn == syn counter name handshakes accept
+    meta l4proto tcp counter name others
+  }
 }
 EOF`);
   }
 
-  /** Since the last call, or since \`watch\`. */
-  seen(): number {
+  /** TCP packets that have passed the node since the last call, or since `watch`: with SYN, and others. */
+  seen(): { readonly handshakes: number; readonly others: number } {
     const reset = this.onNode(`nft -j reset counters table ${LAYOUTS[this.#layout].family} watch`);
-    const { nftables } = JSON.parse(reset) as { nftables: { counter?: { packets: number } }[] };
-    return nftables.find((entry) => entry.counter !== undefined)?.counter?.packets ?? 0;
+    const { nftables } = JSON.parse(reset) as { nftables: { counter?: { name: string; packets: number } }[] };
+    const count = (name: string): number => nftables.find((one) => one.counter?.name === name)?.counter?.packets ?? 0;
+    return { handshakes: count("handshakes"), others: count("others") };
   }
 
   /** Runs Python in the pod (helpers of app.py and redirect_app.py are there) and returns the JSON that it prints. */
@@ -135,6 +141,27 @@ EOF`);
   /** A connection that stays; ask it for a number, and it sends that many bytes and reads them back. */
   talk(pod: RedirectPod, ip: string): Promise<Conversation> {
     return this.serve(pod, `talk("${ip}", ${PORT})`);
+  }
+
+  /** Puts a program on a device in a network namespace, as somebody else would. */
+  async neighbour(netns: string, kind: string, device: string, verdict: number): Promise<{ end(): Promise<void> }> {
+    const args = [`--net=/var/run/netns/${netns}`, "python3", `${HERE}/neighbour.py`, kind, device, String(verdict)];
+    const child = spawn("/usr/bin/nsenter", args, { stdio: ["ignore", "pipe", "inherit"] });
+    this.#children.add(child);
+    await new Conversation(child).next();
+    const end = async (): Promise<void> => {
+      const gone = finished(child);
+      child.kill("SIGKILL");
+      await gone;
+    };
+    return { end };
+  }
+
+  /** Names of the tcx programs at the ingress of a device of the node, in their order. */
+  tcxPrograms(device: string): string[] {
+    const query = `${HERE}/tcx_query.py`;
+    const ids = sh(`nsenter --net=/var/run/netns/${this.node} python3 ${query} ${device}`).split(/\s+/).filter(Boolean);
+    return ids.map((id) => (JSON.parse(bpftool("prog", "show", "id", id)) as { name: string }).name);
   }
 
   entries(map: string): number {

@@ -7,6 +7,8 @@ export interface LayoutPod {
   readonly ip: string;
   readonly ip6: string;
   readonly mtu: number;
+  /** Of the host's end; absent: the kernel's choice. */
+  readonly ifindex?: number;
 }
 
 export interface Layout {
@@ -22,8 +24,12 @@ const GATEWAY6 = "fd77::1";
 const SHARED_MAC = "ee:ee:ee:ee:ee:ee";
 const SHARED_MAC_LINK_LOCAL = "fe80::ecee:eeff:feee:eeee";
 
+/** The same when a device is made anew, as neighbours remember it. */
+const mac = ({ ip }: LayoutPod): string => `02:00:00:00:00:${Number(ip.split(".")[3]).toString(16).padStart(2, "0")}`;
+const index = ({ ifindex }: LayoutPod): string => (ifindex === undefined ? "" : `index ${ifindex}`);
+
 const veth = (node: string, pod: LayoutPod): string => `
-  ip -n ${node} link add ${pod.device} mtu ${pod.mtu} type veth peer name eth0 mtu ${pod.mtu} netns ${pod.netns}
+  ip -n ${node} link add ${pod.device} ${index(pod)} mtu ${pod.mtu} type veth peer name eth0 address ${mac(pod)} mtu ${pod.mtu} netns ${pod.netns}
   ip -n ${pod.netns} link set lo up`;
 
 const up = (node: string, pod: LayoutPod): string => `

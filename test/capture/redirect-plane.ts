@@ -18,6 +18,7 @@ interface Answer {
 
 export class PlaneProcess {
   readonly #child: ChildProcess;
+  readonly #gone: Promise<Answer>;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #calls = 0;
 
@@ -34,6 +35,7 @@ export class PlaneProcess {
       execArgv: [`--net=/var/run/netns/${node}`, process.execPath],
       serialization: "advanced",
     });
+    this.#gone = once(this.#child, "exit").then(() => ({ id: 0, error: "the plane's process has ended" }));
     joinCgroup(cgroup, this.#child.pid ?? 0);
     this.#child.on("message", (answer: Answer) => {
       this.#waiting.get(answer.id)?.(answer);
@@ -67,17 +69,15 @@ export class PlaneProcess {
   /** Ends it as a crash would. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, "exit");
     this.#child.kill("SIGKILL");
-    await gone;
+    await this.#gone;
   }
 
   async #call(method: PlaneCall["method"], ...args: readonly unknown[]): Promise<unknown> {
     const id = ++this.#calls;
     const answered = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve));
     this.#child.send({ id, method, args } satisfies PlaneCall);
-    const gone = once(this.#child, "exit").then(() => ({ id, error: "the plane's process has ended" }));
-    const { result, error }: Answer = await Promise.race([answered, gone]);
+    const { result, error }: Answer = await Promise.race([answered, this.#gone]);
     if (error !== undefined) throw new Error(error);
     return result;
   }

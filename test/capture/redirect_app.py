@@ -13,8 +13,11 @@ def echo(server):
 def send_back(sock):
     sock.settimeout(None)
     with sock:
-        while data := sock.recv(1 << 18):
-            sock.sendall(data)
+        try:
+            while data := sock.recv(1 << 18):
+                sock.sendall(data)
+        except OSError:
+            pass  # a reset, which the other end has made
 
 
 def exchange(sock, count):
@@ -51,3 +54,77 @@ def talk(ip, port):
         seconds, _, count = text.strip().rpartition(" ")
         sock.settimeout(float(seconds or TIMEOUT))
         print(error_of(lambda: exchange(sock, int(count))), flush=True)
+
+
+def end_first(ip, port):
+    """Ends the own direction, then reads what the other still has to say."""
+    with stream(family_of(ip)) as sock:
+        sock.connect((ip, port))
+        sock.sendall(b"x" * 100_000)
+        sock.close()
+    return "ended"
+
+
+def end_last_server(server):
+    """Sends a lot while it reads, and closes when it has read everything."""
+    while True:
+        sock, _ = server.accept()
+        with sock:
+            while sock.recv(1 << 16):
+                pass
+            # The other has closed for good and is in FIN_WAIT2 by now.
+            time.sleep(0.2)
+
+
+def end_last(ip, port):
+    with stream(family_of(ip)) as sock:
+        sock.connect((ip, port))
+        while sock.recv(1 << 16):
+            pass
+        time.sleep(0.2)
+    return "ended"
+
+
+def end_first_server(server):
+    while True:
+        sock, _ = server.accept()
+        sock.sendall(b"x" * 100_000)
+        sock.close()
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def reset_own(ip, port):
+    sock = stream(family_of(ip))
+    sock.connect((ip, port))
+    sock.sendall(b"x")
+    sock.recv(1)
+    reset(sock)
+    return "ended"
+
+
+def reset_other(ip, port):
+    """The echo gets no room to send, and is reset when it tries to."""
+    sock = stream(family_of(ip))
+    sock.connect((ip, port))
+    sock.sendall(b"x" * 1000)
+    sock.recv(1)
+    sock.close()  # with bytes unread: a reset
+    return "ended"
+
+
+def end_at_once(ip, port):
+    with stream(family_of(ip)) as sock:
+        sock.connect((ip, port))
+    return "ended"
+
+
+def reset_unheard(ip, port):
+    """Ends a connection that the other end has not got the last packet of."""
+    sock = stream(family_of(ip))
+    sock.connect((ip, port))
+    reset(sock)
+    return "ended"
