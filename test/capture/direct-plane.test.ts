@@ -33,6 +33,7 @@ beforeEach(() => {
   [source, destination] = [capture(plane, client), capture(plane, server)];
   allow(80);
   allow(81);
+  allow(82);
 });
 afterEach(async () => {
   for (const open of planes.splice(0)) open.close();
@@ -53,6 +54,7 @@ def watch(sock):
     sock.sendall(b"held\\n")
     ends.append(error_of(lambda: sock.recv(1).decode()))
 in_background(tell_client, listener("::", 80)); in_background(hold, listener("::", 81))
+in_background(hold, listener("::", 82, proto=MPTCP))
 print("ready", flush=True)
 for _ in sys.stdin:
     show(ends); ends.clear()
@@ -96,13 +98,13 @@ function dial(ip: string): Promise<unknown> {
   return bed.app(client, `show("accept" in dial("${ip}", 80))`);
 }
 
-/** A program with `count` connections to port 81; told "read", it says how many of them ended how. */
-function open(ip: string, count = 1, proto = 0): Promise<Conversation> {
+/** A program with `count` connections; told "read", it says how many of them ended how. */
+function open(ip: string, { count = 1, port = 81, proto = "0" } = {}): Promise<Conversation> {
   const code = `
 use_all_files()
 socks = [stream(family_of("${ip}"), ${proto}) for _ in range(${count})]
 for s in socks:
-    s.connect(("${ip}", 81)); assert line(s) == "held"
+    s.connect(("${ip}", ${port})); assert line(s) == "held"
 print("ready", flush=True)
 for _ in sys.stdin:
     ends = [error_of(lambda: s.recv(1).decode()) for s in socks]
@@ -153,7 +155,9 @@ describe("what BPF may decide", () => {
   });
 
   test("is listed by route, an earlier plane's included", () => {
-    const expected = [VIP, VIP6, server.ip].flatMap((ip) => [80, 81].map((port) => `${source} ${ip} ${port}`)).sort();
+    const expected = [VIP, VIP6, server.ip]
+      .flatMap((ip) => [80, 81, 82].map((port) => `${source} ${ip} ${port}`))
+      .sort();
     const routes = (of: BpfPlane) =>
       of.routes().map((route) => `${route.pod} ${route.destination.ip} ${route.destination.port}`);
     expect(routes(plane).sort()).toEqual(expected);
@@ -161,19 +165,19 @@ describe("what BPF may decide", () => {
     const next = load();
     expect(routes(next).sort()).toEqual(expected);
     next.direct([{ op: "remove-route", pod: source, destination: { ip: VIP, port: 80 } }]);
-    expect(routes(next)).toHaveLength(5);
+    expect(routes(next)).toHaveLength(8);
   });
 
   test("shares the slots of equal endpoints, and goes with the pod", async () => {
-    expect(bed.entries("weft_routes")).toBe(6);
-    // IPv4 and IPv6 of two ports; service and pod address share.
-    expect(bed.entries("weft_endpoints")).toBe(4);
-    expect(bed.entries("weft_verdicts")).toBe(4);
+    expect(bed.entries("weft_routes")).toBe(9);
+    // IPv4 and IPv6 of three ports; service and pod address share.
+    expect(bed.entries("weft_endpoints")).toBe(6);
+    expect(bed.entries("weft_verdicts")).toBe(6);
     await open(VIP);
     await eventually("a flow", () => bed.entries("weft_flows") === 1);
     plane.release(destination);
     expect(["weft_verdicts", "weft_flows"].map((map) => bed.entries(map))).toEqual([0, 0]);
-    expect(bed.entries("weft_routes")).toBe(6);
+    expect(bed.entries("weft_routes")).toBe(9);
     plane.release(source);
     expect(["weft_routes", "weft_endpoints"].map((map) => bed.entries(map))).toEqual([0, 0]);
   });
@@ -209,7 +213,7 @@ describe("what BPF may decide", () => {
       "not an IP address: name: Invalid argument",
     ]);
     // The route that could not be written is the agent's again.
-    expect(plane.routes()).toHaveLength(5);
+    expect(plane.routes()).toHaveLength(8);
   });
 
   test("says which map is full, and leaves the route to the agent", () => {
@@ -221,8 +225,8 @@ describe("what BPF may decide", () => {
       { op: "set-route", pod: source, destination: { ip: VIP, port: 80 }, endpoints: many },
     ]);
     expect(failure).toContain("weft_endpoints is full: No space left on device");
-    expect(plane.routes()).toHaveLength(5);
-    expect(bed.entries("weft_endpoints")).toBe(4);
+    expect(plane.routes()).toHaveLength(8);
+    expect(bed.entries("weft_endpoints")).toBe(6);
   });
 });
 
@@ -288,9 +292,23 @@ describe("open connections", () => {
     await open(VIP);
   });
 
+  // The kernel resets the only subflow at once and tells the applications when it has waited for another one
+  // (net.mptcp.close_timeout, 60 s).
+  test("are cut when both ends are MPTCP's", async () => {
+    await open(server.ip, { port: 82, proto: "MPTCP" });
+    const connections = listed().map(named);
+    expect(connections).toHaveLength(1);
+    expect(plane.endDirect(connections)).toBe(1);
+    for (const pod of [client, server]) {
+      const left = await bed.pods.run(pod, "ss", ["-tnH", "state", "established", "( sport = 82 or dport = 82 )"]);
+      expect(left).toMatchObject({ code: 0, stdout: "" });
+    }
+    expect(listed()).toEqual([]);
+  });
+
   test("are ended by the thousand in a moment", async () => {
     const count = 1000;
-    const program = await open(VIP, count);
+    const program = await open(VIP, { count });
     const connections = listed().map(named);
     expect(connections).toHaveLength(count);
     const began = performance.now();
