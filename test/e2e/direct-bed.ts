@@ -1,8 +1,9 @@
 /** One node with a real agent: two clients, and servers behind one service, all enrolled. */
 import type { ChildProcess } from "node:child_process";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { eventually } from "#lib/eventually.ts";
 import { AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
-import { Action, Scope } from "#proto/authorization_pb.ts";
+import { Action, type MatchSchema, Scope } from "#proto/authorization_pb.ts";
 import { WorkloadStatus } from "#proto/workload_pb.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
 import { authorization, serviceAddress } from "../helpers/mesh-fixtures.ts";
@@ -78,20 +79,30 @@ export class DirectBed {
 
   /** A DENY policy of the namespace: `client` may open connections to nobody in it. */
   deny(client: NodePod): void {
-    const principals = [{ matchType: { case: "exact" as const, value: `cluster.local/ns/default/sa/${client.name}` } }];
-    this.node.control.setAuthorization(
-      authorization({
-        namespace: "default",
-        name: `no-${client.name}`,
-        scope: Scope.NAMESPACE,
-        action: Action.DENY,
-        rules: [{ clauses: [{ matches: [{ principals }] }] }],
-      }),
-    );
+    const value = `cluster.local/ns/default/sa/${client.name}`;
+    this.#deny(`no-${client.name}`, { principals: [{ matchType: { case: "exact", value } }] });
   }
 
   permit(client: NodePod): void {
     this.node.control.remove(AUTHORIZATION_TYPE, `default/no-${client.name}`);
+  }
+
+  /** What PeerAuthentication STRICT is made into: nobody without an identity. */
+  setStrict(isStrict: boolean): void {
+    if (isStrict) this.#deny("strict", { notPrincipals: [{ matchType: { case: "presence", value: {} } }] });
+    else this.node.control.remove(AUTHORIZATION_TYPE, "default/strict");
+  }
+
+  #deny(name: string, match: MessageInitShape<typeof MatchSchema>): void {
+    this.node.control.setAuthorization(
+      authorization({
+        namespace: "default",
+        name,
+        scope: Scope.NAMESPACE,
+        action: Action.DENY,
+        rules: [{ clauses: [{ matches: [match] }] }],
+      }),
+    );
   }
 
   target(host = this.vip, port = 80): DialTarget {

@@ -1,6 +1,10 @@
 /** How soon what the agent hears of is what the kernel does, and what it leaves alone. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
+import { parseMetrics, sumOf } from "../../demo/src/metrics-text.ts";
 import type { NodePod } from "../helpers/agent-bed.ts";
 import { countBy, disagreement } from "./chi-square.ts";
 import { DirectBed, SERVER_PORT } from "./direct-bed.ts";
@@ -153,6 +157,8 @@ describe("what the agent hears of reaches the kernel", () => {
         ),
       async () => {
         const refused = await bed.times(bed.red, bed.target(), 20);
+        const slowest = Math.max(...refused.map(({ connectMs }) => connectMs));
+        expect(slowest, "ms of the slowest connect()").toBeLessThan(REACTION_MS);
         expect(countBy(refused, ({ outcome, error }) => `${outcome} ${error}`)).toEqual(
           new Map([["refused ECONNREFUSED", 20]]),
         );
@@ -202,6 +208,42 @@ describe("a new policy", () => {
     await red.stop();
   });
 });
+
+describe("plaintext from outside into a pod without policies", () => {
+  afterEach(() => bed.setStrict(false));
+
+  it("needs no agent, and ends with the first policy that forbids it", async ({ annotate }) => {
+    const before = await passedByKernel();
+    expect(JSON.parse(await greet())).toMatchObject({ server: one.name });
+    await eventually("it is counted as the kernel's", async () => (await passedByKernel()) > before);
+    const socket = connect(SERVER_PORT, one.ip);
+    socket.on("error", () => {});
+    socket.write("hold\n");
+    await once(socket, "data");
+    const closed = once(socket, "close");
+    const at = monotonicMs();
+    bed.setStrict(true);
+    await closed;
+    await annotate(`ended after ${(monotonicMs() - at).toFixed(1)} ms`);
+    expect(await greet(), "once more, in the clear").toBe("");
+    const attempts = await bed.times(bed.red, bed.target(one.ip, SERVER_PORT), 3);
+    expect(attempts.filter(({ outcome }) => outcome !== "reached")).toEqual([]);
+  });
+});
+
+/** Asks the server from outside the mesh; empty when nobody answers. */
+async function greet(): Promise<string> {
+  const socket = connect(SERVER_PORT, one.ip);
+  socket.on("error", () => {});
+  socket.end("greet\n");
+  return text(socket).catch(() => "");
+}
+
+/** Connections from outside that BPF has let in by itself. */
+async function passedByKernel(): Promise<number> {
+  const samples = parseMetrics((await bed.node.agent.get("metrics", "/metrics")).text);
+  return sumOf(samples, "weft_reasons_total", { plane: "bpf", reason: "plain_in" });
+}
 
 describe("the choice of an endpoint", () => {
   it("follows the weights", async () => {

@@ -57,11 +57,11 @@ async function look(stage: Stage): Promise<World> {
 function serverTexts(namespace: string, name: string, node: string): string[] {
   return [
     serverText({ namespace, name, node }, name, SERVER_PORT),
-    serviceText(namespace, name, name, { port: SERVICE_PORT, targetPort: SERVER_PORT }),
+    serviceText(namespace, name, `app: ${name}`, { port: SERVICE_PORT, targetPort: SERVER_PORT }),
     serviceText(
       namespace,
       `${name}-headless`,
-      name,
+      `app: ${name}`,
       { port: SERVER_PORT, targetPort: SERVER_PORT },
       "  clusterIP: None\n",
     ),

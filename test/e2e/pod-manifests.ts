@@ -17,17 +17,17 @@ export function clientText(place: PodPlace): string {
   return podText(place, place.name, ["sleep", "infinity"], "");
 }
 
-/** A greeter on `port`, called `namespace/name` in its answers, with the label `app`. */
+/** A greeter on `port`, called `namespace/name` in its answers, with the labels `app` and `node`. */
 export function serverText(place: PodPlace, app: string, port: number): string {
   const argv = programArgv("greeter", String(port), `${place.namespace}/${place.name}`);
   return podText(place, app, argv, `      readinessProbe: {tcpSocket: {port: ${port}}, periodSeconds: 1}\n`);
 }
 
-/** For the pods with the label `app`, over both families. */
+/** For the pods with these labels (`app: web`), over both families. */
 export function serviceText(
   namespace: string,
   name: string,
-  app: string,
+  labels: string,
   ports: { readonly port: number; readonly targetPort: number },
   more = "",
 ): string {
@@ -36,7 +36,7 @@ kind: Service
 metadata: {name: ${name}, namespace: ${namespace}}
 spec:
   ipFamilyPolicy: RequireDualStack
-  selector: {app: ${app}}
+  selector: {${labels}}
   ports: [{name: tcp, port: ${ports.port}, targetPort: ${ports.targetPort}}]
 ${more}`;
 }
@@ -48,7 +48,7 @@ metadata: {name: ${name}, namespace: ${namespace}}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${app}}}
+metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${app}, node: ${node}}}
 spec:
   nodeName: ${node}
   serviceAccountName: ${name}

@@ -35,7 +35,8 @@ beforeAll(async () => {
       clientText(place("client-2", second)),
       ...["web-1a", "web-1b"].map((name) => serverText(place(name, first), "web", PORT)),
       ...["web-2a", "web-2b"].map((name) => serverText(place(name, second), "web", PORT)),
-      serviceText(NAMESPACE, "web", "web", { port: 80, targetPort: PORT }),
+      serviceText(NAMESPACE, "web", "app: web", { port: 80, targetPort: PORT }),
+      serviceText(NAMESPACE, "far", `app: web, node: ${second}`, { port: 80, targetPort: PORT }),
     ].join("---\n"),
   );
   pods = await eventually(
@@ -96,6 +97,16 @@ describe("a service with endpoints on both nodes", () => {
       expect(disagreement(counts, even)).toBeUndefined();
     });
   }
+});
+
+describe("a service with endpoints on the other node only", () => {
+  it("is balanced by the agent, as evenly", async ({ annotate }) => {
+    const all = await attempts(pod("client-1"), target(`far.${NAMESPACE}.svc.cluster.local`, 80), BALANCED / 2);
+    expect(all.filter(({ outcome, direct }) => outcome !== "reached" || direct)).toEqual([]);
+    const counts = countBy(all, ({ server }) => server ?? "");
+    await annotate(JSON.stringify([...counts].sort()));
+    expect(disagreement(counts, { [`${NAMESPACE}/web-2a`]: 1, [`${NAMESPACE}/web-2b`]: 1 })).toBeUndefined();
+  });
 });
 
 describe("the death of a node's agent", () => {
