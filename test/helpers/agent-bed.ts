@@ -52,8 +52,16 @@ export class AgentBed {
         users: [{ name: "fake", user: {} }],
       }),
     );
-    const agent = await startAgent(bed, control, kubeconfig, {});
-    return new AgentBed(bed, kube, control, kubeconfig, agent);
+    try {
+      const agent = await startAgent(bed, control, kubeconfig, {});
+      return new AgentBed(bed, kube, control, kubeconfig, agent);
+    } catch (error) {
+      rmSync(kubeconfig, { force: true });
+      control.stop();
+      await kube.stop();
+      await bed.dispose();
+      throw error;
+    }
   }
 
   /** A running pod in the API, and its network. Labelled as given; the namespace says ambient. */
