@@ -220,7 +220,7 @@ describe("plaintext from outside into a pod without policies", () => {
     socket.on("error", () => {});
     socket.write("hold\n");
     await once(socket, "data");
-    const closed = once(socket, "close");
+    const closed = new Promise((resolve) => socket.once("close", resolve));
     const at = monotonicMs();
     bed.setStrict(true);
     await closed;
