@@ -82,6 +82,7 @@ function explore(stage: Stage): string {
      then, refused by name      ${code("kubectl -n bookinfo exec shopper -- curl -sS http://details:9080/details/0")}
   3. out of the mesh and back   ${code("kubectl label namespace bookinfo istio.io/dataplane-mode-")}
                                 ${code("kubectl label namespace bookinfo istio.io/dataplane-mode=ambient")}
+  4. who talks without a proxy  ${code(`kubectl -n istio-system logs -l app=weft-agent --tail=-1 | grep 'direction="direct"'`)}
 `;
 }
 
