@@ -60,22 +60,71 @@ static __always_inline bool has_room(const struct weft_express_end *receiver)
 	return waiting < WEFT_EXPRESS_BACKLOG;
 }
 
-/* Has the receiver's application read all that this socket has sent by TCP? Both ends number the
- * same bytes. Where somebody on the way renumbers them, this is never true, and TCP it stays.
+/* How much of what this socket has sent by TCP the receiver's application has not read. Both ends
+ * number the same bytes. Where somebody on the way renumbers them, this is never 0, and TCP it
+ * stays.
  */
-static __always_inline bool tcp_is_drained(const struct weft_express_end *sender,
-					   const struct weft_express_end *receiver)
+static __always_inline __u32 unread(const struct weft_express_end *sender,
+				    const struct weft_express_end *receiver)
 {
 	const struct tcp_sock___express *from = (void *)sender->sk, *to = (void *)receiver->sk;
 	__u32 written = 0, read = 1;
 
 	bpf_core_read(&written, sizeof(written), &from->write_seq);
 	bpf_core_read(&read, sizeof(read), &to->copied_seq);
-	return read == written;
+	return written - read;
+}
+
+/* Starts a wait, unless one has just been. */
+static __always_inline bool may_wait(struct weft_express_end *sender, __u64 *until_ns)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	if (now - sender->waited_ns < WEFT_EXPRESS_PATIENCE_EVERY_NS)
+		return false;
+	sender->waited_ns = now;
+	*until_ns = now + WEFT_EXPRESS_PATIENCE_NS;
+	return true;
+}
+
+/* More rounds than the time allows. */
+#define WAIT_ROUNDS 2000
+
+static __always_inline bool gets_room(struct weft_express_end *sender,
+				      const struct weft_express_end *receiver)
+{
+	__u64 until_ns;
+
+	if (has_room(receiver))
+		return true;
+	if (!may_wait(sender, &until_ns))
+		return false;
+	for (int i = 0; i < WAIT_ROUNDS && bpf_ktime_get_ns() < until_ns; i++) {
+		if (has_room(receiver))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool gets_drained(struct weft_express_end *sender,
+					 const struct weft_express_end *receiver)
+{
+	__u32 left = unread(sender, receiver);
+	__u64 until_ns;
+
+	if (!left)
+		return true;
+	if (left > WEFT_EXPRESS_NEARLY || !may_wait(sender, &until_ns))
+		return false;
+	for (int i = 0; i < WAIT_ROUNDS && bpf_ktime_get_ns() < until_ns; i++) {
+		if (!unread(sender, receiver))
+			return true;
+	}
+	return false;
 }
 
 static __always_inline bool may_go_directly(const struct bpf_sock *sk,
-					    const struct weft_express_end *sender,
+					    struct weft_express_end *sender,
 					    struct weft_express_end *receiver)
 {
 	if (guarded(WEFT_GUARD_SENDING) && !is_sending(sk))
@@ -84,14 +133,14 @@ static __always_inline bool may_go_directly(const struct bpf_sock *sk,
 		return false;
 	if (guarded(WEFT_GUARD_LOWAT) && !wakes_for_one_byte(receiver))
 		return false;
-	if (guarded(WEFT_GUARD_BACKLOG) && !has_room(receiver))
+	if (guarded(WEFT_GUARD_BACKLOG) && !gets_room(sender, receiver))
 		return false;
 	if (sender->mode == WEFT_EXPRESS_DIRECT)
 		return true;
 	/* Something has gone by TCP before, were it only an empty handshake. */
 	if (!guarded(WEFT_GUARD_RETURN) && sender->bytes)
 		return false;
-	return !guarded(WEFT_GUARD_DRAINED) || tcp_is_drained(sender, receiver);
+	return !guarded(WEFT_GUARD_DRAINED) || gets_drained(sender, receiver);
 }
 
 SEC("sk_msg")

@@ -20,6 +20,14 @@ struct {
 	__type(value, __u64);
 } weft_trial_flows SEC(".maps");
 
+/* Connections that have ended, and the bytes that went directly in them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weft_express_total);
+} weft_trial_total SEC(".maps");
+
 static __always_inline void on_connect(struct bpf_sock_ops *ctx)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -44,11 +52,23 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
 
 static __always_inline void on_close(struct bpf_sock_ops *ctx)
 {
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	const struct weft_express_pair *pair = bpf_map_lookup_elem(&weft_pairs, &cookie);
+	struct weft_express_total *total;
 	struct weft_flow_key key;
+	__u32 zero = 0;
 
 	flow_from_sockops(&key, ctx, 0);
 	bpf_map_delete_elem(&weft_trial_flows, &key);
-	express_close(bpf_get_socket_cookie(ctx));
+	if (!pair)
+		return;
+	total = bpf_map_lookup_elem(&weft_trial_total, &zero);
+	if (total) {
+		__sync_fetch_and_add(&total->connections, 1);
+		__sync_fetch_and_add(&total->bytes, pair->end[WEFT_EXPRESS_INITIATOR].bytes +
+							pair->end[WEFT_EXPRESS_ACCEPTOR].bytes);
+	}
+	express_close(cookie);
 }
 
 SEC("sockops")

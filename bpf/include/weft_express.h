@@ -20,10 +20,25 @@
  */
 #define WEFT_EXPRESS_QUIET_NS 1000000000ULL
 
+/* What TCP may keep of a connection, in the receiver's window and unsent: enough for one node, and
+ * little enough for the reader to come to its end, from where it goes on directly.
+ */
+#define WEFT_EXPRESS_WINDOW (256 * 1024)
+#define WEFT_EXPRESS_UNSENT (128 * 1024)
+
+/* A sender waits for its receiver for so long at a time, and so seldom, before it goes by TCP: who
+ * goes by TCP in bulk is hardly ever drained.
+ */
+#define WEFT_EXPRESS_PATIENCE_NS 50000ULL
+#define WEFT_EXPRESS_PATIENCE_EVERY_NS 1000000ULL
+/* Unread bytes of TCP that a receiver can be expected to read in that time. */
+#define WEFT_EXPRESS_NEARLY (512 * 1024)
+
 #define WEFT_EXPRESS_TCP 0
 #define WEFT_EXPRESS_DIRECT 1
 
-/* One end of an express connection, as sender (mode, bytes, sent_ns) and as receiver (the rest). */
+/* One end of an express connection, as sender (mode, bytes and times) and as receiver (the rest).
+ */
 struct weft_express_end {
 	/* Where the kernel keeps the socket and its file (0: not accepted yet). Only ever read
 	 * through probe_read, see lib/express.h.
@@ -34,12 +49,15 @@ struct weft_express_end {
 	__u64 cookie;
 	/* What it has sent directly. */
 	__u64 bytes;
-	/* CLOCK_MONOTONIC, coarse. */
+	/* When it last sent directly, and last waited for the receiver. CLOCK_MONOTONIC, the former
+	 * coarse.
+	 */
 	__u64 sent_ns;
+	__u64 waited_ns;
 	__u32 mode;
 	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_express_end, 48);
+WEFT_ASSERT_SIZE(struct weft_express_end, 56);
 
 /* Waits for the acceptor. */
 #define WEFT_EXPRESS_OPENING 0
@@ -56,7 +74,7 @@ struct weft_express_pair {
 	__u32 state;
 	__u32 _pad;
 };
-WEFT_ASSERT_SIZE(struct weft_express_pair, 104);
+WEFT_ASSERT_SIZE(struct weft_express_pair, 120);
 
 /* weft_pair_of: sk_storage of both sockets. */
 struct weft_express_member {
@@ -67,6 +85,13 @@ struct weft_express_member {
 	__u32 _pad;
 };
 WEFT_ASSERT_SIZE(struct weft_express_member, 16);
+
+/* weft_trial_total, of express_trial.bpf.c. */
+struct weft_express_total {
+	__u64 connections;
+	__u64 bytes;
+};
+WEFT_ASSERT_SIZE(struct weft_express_total, 16);
 
 /* Guards, as bits of weft_guards_off. Only the tests of the self-test set any. */
 #define WEFT_GUARD_BACKLOG (1U << 0)

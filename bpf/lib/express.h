@@ -110,6 +110,7 @@ static __always_inline bool express_join(struct bpf_sock_ops *ctx, struct bpf_so
 	struct weft_express_member *member =
 	    bpf_sk_storage_get(&weft_pair_of, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	__u64 cookie = bpf_get_socket_cookie(ctx);
+	int window = WEFT_EXPRESS_WINDOW, unsent = WEFT_EXPRESS_UNSENT;
 
 	if (!member)
 		return false;
@@ -117,6 +118,8 @@ static __always_inline bool express_join(struct bpf_sock_ops *ctx, struct bpf_so
 	member->side = side;
 	if (bpf_sock_hash_update(ctx, &weft_express, &cookie, BPF_ANY))
 		return false;
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_WINDOW_CLAMP, &window, sizeof(window));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	bpf_sock_ops_cb_flags_set(ctx,
 				  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 	return true;

@@ -52,6 +52,13 @@ std::optional<weft_express_pair> ExpressTrial::Pair(uint64_t initiator) const {
   return pair;
 }
 
+weft_express_total ExpressTrial::Total() const {
+  weft_express_total total{};
+  const uint32_t zero = 0;
+  bpf_map_lookup_elem(bpf_map__fd(sockops_->maps.weft_trial_total), &zero, &total);
+  return total;
+}
+
 bool ExpressTrial::Holds(uint64_t cookie) const {
   uint64_t value = 0;
   return bpf_map_lookup_elem(bpf_map__fd(message_->maps.weft_express), &cookie, &value) == 0;

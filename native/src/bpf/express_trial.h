@@ -33,6 +33,8 @@ class ExpressTrial {
 
   // What is known of the connection whose initiator's socket has this cookie; nothing: it is not express.
   std::optional<weft_express_pair> Pair(uint64_t initiator) const;
+  // Of the connections that have ended.
+  weft_express_total Total() const;
   // Is the socket in the SOCKHASH?
   bool Holds(uint64_t cookie) const;
 
