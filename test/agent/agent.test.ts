@@ -230,6 +230,7 @@ describe("servers", () => {
       "services",
       "policies",
       "certificates",
+      "direct",
       "workloadState",
       "stagedServices",
       "staticConfig",

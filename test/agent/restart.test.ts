@@ -5,8 +5,20 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import { PODS } from "#lib/kube/types.ts";
+import { Action, Scope } from "#proto/authorization_pb.ts";
 import { ASK, HOLD, SERVE } from "../helpers/agent-apps.ts";
 import { AgentBed, type NodePod } from "../helpers/agent-bed.ts";
+import { authorization } from "../helpers/mesh-fixtures.ts";
+
+/** Would deny everybody. */
+const TRIAL = authorization({
+  name: "trial",
+  namespace: "default",
+  scope: Scope.NAMESPACE,
+  action: Action.DENY,
+  dryRun: true,
+  rules: [{ clauses: [{ matches: [{ destinationPorts: [8080, 8081] }] }] }],
+});
 
 let node: AgentBed;
 let client: NodePod;
@@ -29,22 +41,33 @@ afterAll(async () => {
   await node.dispose();
 });
 
-async function ask(): Promise<string> {
-  return (await node.bed.run(client, process.execPath, ["-e", ASK, "--", server.ip, "8080"])).stdout;
+async function ask(ip = server.ip): Promise<string> {
+  return (await node.bed.run(client, process.execPath, ["-e", ASK, "--", ip, "8080"])).stdout;
 }
 
 const served = () => `from ::ffff:${client.ip}\n`;
 
-test("with the agent killed a captured pod reaches nothing in the clear; the next agent takes it over", async () => {
+test("with the agent killed a pod reaches what BPF decides by itself, else nothing; the next agent takes it over", async () => {
   expect(await ask()).toBe(served());
+  await eventually("a connection that needs no agent", async () => {
+    await ask();
+    return node.agent.access().some(({ direction }) => direction === "direct");
+  });
   await node.agent.stop("SIGKILL");
-  expect(await ask()).toMatch(/ECONNREFUSED|ECONNRESET/);
+  expect(await ask()).toBe(served());
+  // Nobody has asked for this one yet.
+  expect(await ask(server.ip6)).toMatch(/ECONNREFUSED|ECONNRESET/);
   await node.restart();
   await node.agent.ready();
-  await eventually("traffic again", async () => (await ask()) === served());
+  expect(await ask()).toBe(served());
+  await eventually("traffic again", async () => (await ask(server.ip6)) === `from ${client.ip6}\n`);
 });
 
 test("a pod that left while no agent ran is let go of, one whose label went too", async () => {
+  // What ends now would be told by the next agent.
+  const { length } = node.agent.access();
+  await ask();
+  await eventually("its line", () => node.agent.access().length > length);
   await node.agent.stop("SIGTERM");
   node.setLabels("server", { "istio.io/dataplane-mode": "none" });
   node.publish(server, { hbone: false });
@@ -79,7 +102,14 @@ test("a control plane that goes away changes nothing for what is known", async (
   await node.control.listen();
 });
 
-test("a live connection lasts until the deadline of the drain, which may be asked for over HTTP", async () => {
+test("a live connection through the agent lasts until the deadline of the drain, which may be asked for over HTTP", async () => {
+  // A policy on trial must be reported for each connection, which only the agent does.
+  node.control.setAuthorization(TRIAL);
+  node.agent.forgetLines();
+  await eventually("connections by the agent", async () => {
+    await ask();
+    return node.agent.access().some(({ direction }) => direction === "inbound");
+  });
   const held = node.bed.spawn(client, process.execPath, ["-e", HOLD, "--", server.ip, "8081"]);
   let said = "";
   held.stdout?.on("data", (text: Buffer) => {

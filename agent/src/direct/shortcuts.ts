@@ -22,7 +22,7 @@ export class Shortcuts {
 
   constructor(options: ShortcutsOptions) {
     this.#options = options;
-    this.#expressOff = options.plane.expressOff?.();
+    this.#expressOff = options.plane.expressOff();
     if (this.#expressOff === undefined) options.log.info("express connections are offered");
     else options.log.info("express connections are not offered", { reason: this.#expressOff });
   }
