@@ -42,7 +42,8 @@ std::vector<weft_endpoint> MakeSlots(std::span<const DirectEndpoint> endpoints) 
 
 }  // namespace
 
-DirectTable::DirectTable(std::unique_ptr<DirectMaps> maps) : maps_(std::move(maps)), sets_(*maps_) {
+DirectTable::DirectTable(std::unique_ptr<DirectMaps> maps, size_t max_endpoints)
+    : maps_(std::move(maps)), sets_(*maps_, max_endpoints) {
   const auto routes = maps_->Routes();
   sets_.Adopt(routes);
   for (const auto& [key, route] : routes) {

@@ -30,7 +30,7 @@ struct DirectEndpoint {
 class DirectTable {
  public:
   // Takes over what an earlier process wrote.
-  explicit DirectTable(std::unique_ptr<DirectMaps> maps);
+  explicit DirectTable(std::unique_ptr<DirectMaps> maps, size_t max_endpoints = WEFT_MAX_ENDPOINTS);
 
   // A connection sees the old route, the new one, or asks the agent. On an error the route is gone.
   Status SetRoute(uint64_t pod, const SocketAddress& destination, std::span<const DirectEndpoint> endpoints);

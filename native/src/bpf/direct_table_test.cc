@@ -106,7 +106,7 @@ const SocketAddress kService = At("10.96.0.1:80");
 
 class DirectTableTest : public testing::Test {
  protected:
-  DirectTable Open() { return DirectTable(std::make_unique<FakeMaps>(kernel)); }
+  DirectTable Open() { return DirectTable(std::make_unique<FakeMaps>(kernel), kernel.max_endpoints); }
   FakeKernel kernel;
 };
 
@@ -188,8 +188,8 @@ TEST_F(DirectTableTest, LeavesARouteWhoseSetIsNotWholeToTheAgent) {
 }
 
 TEST_F(DirectTableTest, LeavesARouteThatDoesNotFitToTheAgent) {
-  DirectTable table = Open();
   kernel.max_endpoints = 10;
+  DirectTable table = Open();
   ASSERT_TRUE(table.SetRoute(1, kService, Endpoints(1, 6)));
   ASSERT_TRUE(table.SetRoute(2, kService, Endpoints(1, 2)));
   const Status full = table.SetRoute(2, kService, Endpoints(20, 7));
@@ -225,7 +225,7 @@ TEST_F(DirectTableTest, KeepsRoutesAndSetsTogetherOverRandomChanges) {
   std::mt19937 random(3);
   kernel.max_endpoints = 60;
   kernel.max_routes = 12;
-  auto table = std::make_unique<DirectTable>(std::make_unique<FakeMaps>(kernel));
+  auto table = std::make_unique<DirectTable>(std::make_unique<FakeMaps>(kernel), kernel.max_endpoints);
   for (int step = 0; step < 5000; ++step) {
     const uint64_t pod = 1 + random() % 5;
     const SocketAddress destination{kService.ip, static_cast<uint16_t>(80 + random() % 4)};
@@ -237,7 +237,7 @@ TEST_F(DirectTableTest, KeepsRoutesAndSetsTogetherOverRandomChanges) {
     } else if (action < 98) {
       table->PurgePod(pod);
     } else {
-      table = std::make_unique<DirectTable>(std::make_unique<FakeMaps>(kernel));
+      table = std::make_unique<DirectTable>(std::make_unique<FakeMaps>(kernel), kernel.max_endpoints);
     }
     kernel.Look();
     ASSERT_EQ(table->Routes().size(), kernel.routes.size());

@@ -44,7 +44,10 @@ void EndpointSets::Adopt(std::span<const std::pair<weft_route_key, weft_route>> 
     if (!sets_.contains(key.set)) orphans.push_back(key);
   }
   maps_.RemoveSlots(orphans);
-  for (const auto& [number, set] : sets_) by_content_.emplace(HashOf(set.slots), number);
+  for (const auto& [number, set] : sets_) {
+    by_content_.emplace(HashOf(set.slots), number);
+    used_slots_ += set.slots.size();
+  }
 }
 
 // A number that was given up may still be in a program's hands: it comes back after 2^32 others at the earliest.
@@ -64,10 +67,13 @@ Result<uint32_t> EndpointSets::Hold(std::span<const weft_endpoint> slots) {
     ++set.holders;
     return found->second;
   }
+  // Asking the kernel would cost as many writes and removals as there is room for.
+  if (slots.size() > max_slots_ - used_slots_) return Error{ENOSPC, "weft_endpoints is full"};
   const uint32_t number = NextNumber();
   if (const Status put = maps_.PutSet(number, slots); !put) return put.error();
   sets_[number] = Set{.slots = {slots.begin(), slots.end()}, .holders = 1};
   by_content_.emplace(hash, number);
+  used_slots_ += slots.size();
   return number;
 }
 
@@ -78,6 +84,7 @@ void EndpointSets::Release(uint32_t number) {
   std::vector<weft_endpoint_key> keys(set.slots.size());
   for (uint32_t slot = 0; slot < keys.size(); ++slot) keys[slot] = {.set = number, .slot = slot};
   maps_.RemoveSlots(keys);
+  used_slots_ -= keys.size();
   const auto [begin, end] = by_content_.equal_range(HashOf(set.slots));
   by_content_.erase(std::find_if(begin, end, [&](const auto& entry) { return entry.second == number; }));
   sets_.erase(found);
