@@ -11,8 +11,8 @@ export const VIP6 = "fd99::3";
 
 export class DirectBed {
   readonly capture: CaptureBed;
-  readonly client: BedPod;
-  readonly server: BedPod;
+  client: BedPod;
+  server: BedPod;
   agent: FakeAgent;
   /** Netns cookies. */
   clientId = "";
@@ -30,6 +30,15 @@ export class DirectBed {
     this.agent = agent;
     this.client = capture.addPod();
     this.server = capture.addPod();
+  }
+
+  /** New pods and a new agent, which knows nothing of those before. */
+  async renew(options: { maxFlows?: number } = {}): Promise<void> {
+    await this.capture.reset();
+    this.agent = await this.capture.startAgent(options);
+    this.client = this.capture.addPod();
+    this.server = this.capture.addPod();
+    await this.enroll();
   }
 
   async enroll(): Promise<void> {
@@ -58,7 +67,7 @@ export class DirectBed {
     return this.capture.app(this.client, code);
   }
 
-  /** Waits for so many records of connections that have ended, and for the maps to be empty of them. */
+  /** Waits for so many records of connections that have ended, and for the maps to be empty of them. In order of opening. */
   async ended(count: number): Promise<WeftEvent[]> {
     const events: WeftEvent[] = [];
     await eventually(`${count} records`, async () => {
@@ -66,7 +75,7 @@ export class DirectBed {
       return events.length >= count;
     });
     await eventually("an empty flow map", () => this.capture.entries("weft_flows") === 0);
-    return events;
+    return events.sort((a, b) => Number(a.openedNs - b.openedNs));
   }
 
   dispose(): Promise<void> {

@@ -11,6 +11,7 @@ export interface WeftEvent {
   readonly source: string;
   readonly asked: string;
   readonly destination: string;
+  readonly openedNs: bigint;
   readonly durationNs: bigint;
   readonly requestBytes: number;
   readonly responseBytes: number;
@@ -49,6 +50,7 @@ function decodeEvent(bytes: Buffer): WeftEvent {
     source: address(bytes.subarray(24, 48)),
     asked: address(bytes.subarray(48, 72)),
     destination: address(bytes.subarray(72, 96)),
+    openedNs: bytes.readBigUInt64LE(96),
     durationNs: bytes.readBigUInt64LE(104) - bytes.readBigUInt64LE(96),
     requestBytes: Number(bytes.readBigUInt64LE(112)),
     responseBytes: Number(bytes.readBigUInt64LE(120)),
