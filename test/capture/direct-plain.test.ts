@@ -168,7 +168,10 @@ show(said)`;
     const code = `s = stream(V4); s.connect(("${bed.server.ip}", 80)); show(talk(s, [["drain"]], [["finish"], ["drain"], ["close"]]))`;
     const talking = bed.capture.outside(code);
     const connected = ["-Htn", "state", "fin-wait-1", "dst", `${bed.server.ip}:80`];
-    await eventually("the client believes that it is connected, and has finished", () => execFileSync("ss", connected).length > 0);
+    await eventually(
+      "the client believes that it is connected, and has finished",
+      () => execFileSync("ss", connected).length > 0,
+    );
     expect(await bed.agent.events()).toEqual([]);
     await bed.agent.setOpen(bed.serverId, false);
     nft("delete table inet lost");
