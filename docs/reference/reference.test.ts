@@ -57,6 +57,22 @@ describe("docs/reference", () => {
     expect(documented.sort()).toEqual(registered.sort());
     for (const label of TCP_LABELS) expect(page).toContain(`\`${label}\``);
   });
+
+  it("access-log.md lists the fields of the agent's lines", () => {
+    const sources = ["access-log.ts", "direct-telemetry.ts"].map((name) => read(`../../agent/src/telemetry/${name}`));
+    const objects = sources.map((source) => source.split("function jsonFields")[1]?.split("\n}\n")[0] ?? "");
+    const written = objects.flatMap((source) => [...source.matchAll(/^ {4}"?([a-z_.]+)"?(?=[:,])/gm)]);
+    const fields = rows(read("access-log.md")).flatMap(([cell = ""]) => [...cell.matchAll(/`([a-z_.]+)`/g)]);
+    const names = (matches: RegExpMatchArray[]): string[] => [...new Set(matches.map(([, name = ""]) => name))].sort();
+    expect(names(fields)).toEqual(names(written));
+  });
+
+  it("admin.md lists the requests that the agent answers", () => {
+    const source = read("../../agent/src/admin/admin.ts").split("export function metricsRoutes")[0] ?? "";
+    const answered = [...source.matchAll(/"((?:GET|POST) \/\w+)":/g)].map(([, request]) => request);
+    const documented = rows(read("admin.md")).map(([cell = ""]) => cell.replaceAll("`", ""));
+    expect(documented.filter((cell) => /^(GET|POST) /.test(cell))).toEqual(answered);
+  });
 });
 
 function none(): void {}
