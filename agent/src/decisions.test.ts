@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { DecisionBed } from "../../test/helpers/decision-bed.ts";
-import type { FakeKernel } from "../../test/helpers/fake-kernel.ts";
+import { FakeKernel } from "../../test/helpers/fake-kernel.ts";
 import { localPod } from "../../test/helpers/local-pod.ts";
 import { denial, serviceAddress, uidOf, workloadAddress } from "../../test/helpers/mesh-fixtures.ts";
 import { EVENT_OPEN } from "./direct/event-decoder.ts";
@@ -266,6 +266,27 @@ test("the permission to send plaintext is renewed while the agent lives", () => 
   } finally {
     vi.useRealTimers();
   }
+});
+
+test("on a kernel that cannot end such connections nothing is BPF's, and that is said", () => {
+  const kernel = new FakeKernel();
+  kernel.directOff = () => "no SOCK_DESTROY";
+  started(kernel);
+  bed.miss(CLIENT, VIP);
+  bed.miss(CLIENT, OUTSIDE);
+  expect(kernel.routesHeld.size).toBe(0);
+  expect([...kernel.pods.values()].some(({ open }) => open)).toBe(false);
+  expect(bed.lines.some((line) => line.includes("SOCK_DESTROY"))).toBe(true);
+});
+
+test("an identity that the engine does not take leaves its pod to the agent", () => {
+  started();
+  bed.engine.evaluate = () => {
+    throw new Error("not a SPIFFE id");
+  };
+  bed.miss(CLIENT, VIP);
+  expect(bed.kernel.verdicts.size).toBe(0);
+  expect(bed.lines.filter((line) => line.includes("not a SPIFFE id"))).toHaveLength(1);
 });
 
 test("what the maps do not take is said once per kind, and counted", () => {

@@ -10,6 +10,7 @@ import type {
   PodId,
   PolicyAnswer,
   PolicyPeer,
+  Shortcut,
 } from "../../agent/src/native.ts";
 
 export class FakeEngine implements Engine {
@@ -111,19 +112,19 @@ export class FakeBpf implements BpfPlane {
     return 0;
   }
 
-  directOff(): undefined {
+  directOff(): string | undefined {
     return undefined;
   }
 
   permitPlain(_forMs: number): void {}
 
-  redirects(): [] {
+  redirects(): Shortcut[] {
     return [];
   }
 
   checkRedirects(): void {}
 
-  expressOff(): undefined {
+  expressOff(): string | undefined {
     return undefined;
   }
 

@@ -2,7 +2,7 @@
  * The kernel-direct path as the agent sees it: everything about connections that BPF decides and handles by itself, put
  * together. What is told here reaches the maps before the call returns.
  */
-import type { Logger, LogRoot } from "#lib/log.ts";
+import { errorText, type Logger, type LogRoot } from "#lib/log.ts";
 import type { Reason } from "#lib/reasons.ts";
 import type { LocalPod, LocalPods } from "../enroll/local-pods.ts";
 import type { BpfPlane, Engine, NetnsCookie, PodId, SocketAddress } from "../native.ts";
@@ -18,6 +18,7 @@ import { DirectPort } from "./direct-port.ts";
 import type { DirectRecord } from "./event-decoder.ts";
 import { FlowGuard } from "./flow-guard.ts";
 import { Judge } from "./judge.ts";
+import { RareLog } from "./rare-log.ts";
 import { Shortcuts } from "./shortcuts.ts";
 import { VerdictBook } from "./verdict-book.ts";
 
@@ -45,6 +46,7 @@ export class DirectPath {
   readonly #shortcuts: Shortcuts;
   readonly #options: DirectPathOptions;
   readonly #log: Logger;
+  readonly #rareLog: RareLog;
   readonly #off: string | undefined;
   readonly #port: DirectPort;
   readonly #verdicts: VerdictBook;
@@ -61,13 +63,15 @@ export class DirectPath {
     const { plane, engine, state, pods, policies, attributor, network, log } = options;
     this.#options = options;
     this.#log = log.logger("direct");
+    this.#rareLog = new RareLog(this.#log);
     this.#off = plane.directOff();
     if (this.#off !== undefined) this.#log.warn("connections within the node go by the agent", { reason: this.#off });
     const judge = new Judge({
       evaluate: (pod, peer) => engine.evaluate(pod, peer),
       policiesKnown: (pod) => policies.known(pod),
+      onFailure: (error) => this.#rareLog.warn("policies cannot be asked about a pod", error),
     });
-    this.#port = new DirectPort(plane, this.#log);
+    this.#port = new DirectPort(plane, this.#rareLog);
     this.#verdicts = new VerdictBook(judge);
     this.#book = new DirectBook({
       port: this.#port,
@@ -211,7 +215,11 @@ export class DirectPath {
   }
 
   #permitPlain(): void {
-    this.#options.plane.permitPlain(PLAIN_FOR_MS);
+    try {
+      this.#options.plane.permitPlain(PLAIN_FOR_MS);
+    } catch (error) {
+      this.#rareLog.warn("plaintext to the outside goes by the agent", errorText(error));
+    }
   }
 
   #tellHeld(): void {

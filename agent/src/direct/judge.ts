@@ -1,6 +1,7 @@
 /** What the policies of a pod of this node say of a connection to it, asked of the engine, which alone evaluates them. */
+import { errorText } from "#lib/log.ts";
 import { firstAddress, type LocalPod } from "../enroll/local-pods.ts";
-import type { Engine, PodId, PolicyPeer } from "../native.ts";
+import type { Engine, PodId, PolicyAnswer, PolicyPeer } from "../native.ts";
 
 export type Judgement =
   | { readonly allowed: true }
@@ -14,6 +15,8 @@ export interface JudgeOptions {
   readonly evaluate: Engine["evaluate"];
   /** Whether all policies in force for the pod have arrived. */
   readonly policiesKnown: (pod: PodId) => boolean;
+  /** The engine refuses the question: an identity that is none, as a rule. */
+  readonly onFailure: (error: string) => void;
 }
 
 const ALLOWED: Judgement = { allowed: true };
@@ -33,15 +36,24 @@ export class Judge {
     // A denial by a policy that has yet to come is none that the application should be told as final.
     if (!this.#options.policiesKnown(destination.id)) return undefined;
     const peer = { identity: source.identity, sourceIp, destinationIp, port };
-    const answer = this.#options.evaluate(destination.id, peer);
+    const answer = this.#ask(destination.id, peer);
     // What a dry run would have done is reported for each connection, which only the engine does.
-    if (answer.dryRun.length > 0) return undefined;
+    if (answer === undefined || answer.dryRun.length > 0) return undefined;
     return answer.allowed ? ALLOWED : { allowed: false, policy: answer.policy };
   }
 
   /** May a connection that is open stay? As for those of the engine, an unknown policy closes. */
   connection(destination: LocalPod, peer: PolicyPeer): Judgement {
-    const answer = this.#options.evaluate(destination.id, peer);
-    return answer.allowed ? ALLOWED : { allowed: false, policy: answer.policy };
+    const answer = this.#ask(destination.id, peer);
+    return answer?.allowed === true ? ALLOWED : { allowed: false, policy: answer?.policy };
+  }
+
+  #ask(pod: PodId, peer: PolicyPeer): PolicyAnswer | undefined {
+    try {
+      return this.#options.evaluate(pod, peer);
+    } catch (error) {
+      this.#options.onFailure(errorText(error));
+      return undefined;
+    }
   }
 }

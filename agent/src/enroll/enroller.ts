@@ -257,8 +257,13 @@ export class Enroller {
     using netns = found;
     const owner = this.#ownerOf(netns.inode);
     if (owner !== undefined) return `its network namespace already belongs to pod ${owner}`;
-    const cookie = this.#options.netnsCookie(netns.path);
-    const local = this.#describe(pod, { id: ++this.#lastId, uid, cookie });
+    let local: LocalPod;
+    try {
+      const cookie = this.#options.netnsCookie(netns.path);
+      local = this.#describe(pod, { id: ++this.#lastId, uid, cookie });
+    } catch (error) {
+      return `network namespace: ${errorText(error)}`;
+    }
     try {
       engine.addPod({
         id: local.id,
