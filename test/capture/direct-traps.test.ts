@@ -190,6 +190,18 @@ print(act(s, [["send", 5], ["receive", 6]]), flush=True); s.close()`,
   });
 });
 
+test("a client may use its port again while the server's end is in TIME_WAIT", async () => {
+  await bed.capture.serve(bed.server, SERVER);
+  await bed.allow(80);
+  const code = `for i in range(5):
+    s = stream(V4); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", 34571)); s.connect(("${VIP4}", 80))
+    text = line(s); assert s.recv(1) == b""; s.close()
+show("accept" in text)`;
+  expect(await bed.app(code)).toBe(true);
+  expect((await bed.ended(5)).map((record) => record.reason)).toEqual(Array.from({ length: 5 }, () => "none"));
+  expect([await bed.agent.count("direct"), await bed.agent.count("captured_inbound")]).toEqual([5, 0]);
+});
+
 test("two thousand connections, refused ones among them, leave no entry and a record each", async () => {
   await bed.renew({ maxFlows: 4_000 });
   await bed.capture.serve(bed.server, `in_background(serve_steps, listener("::", 80)); stay()`);

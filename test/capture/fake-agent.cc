@@ -10,6 +10,8 @@
 //   verdict SOURCE DESTINATION PORT FAMILY(4|6) ALLOW(0|1) | expire COOKIE | open COOKIE 0|1 | permit MILLISECONDS
 //   events | connections                       ok and, in hex, each weft_event of the ring, or of what is open now
 //   end                                        ends what is open now; ok COUNT
+//   measure 0|1                                whether the kernel takes the time of programs
+//   costs                                      ok and, per attached program that has run, NAME=NANOSECONDS/RUNS
 //   chosen                                     ok and the keys that came with original destinations: KEY=COUNT
 //
 // 15001: original destination port 7 gets "orig=A peer=B\n" and an echo ("eof\n" at its end; a reset when it reads
@@ -42,6 +44,7 @@
 #include "base/unique_fd.h"
 #include "bpf/abi_convert.h"
 #include "bpf/bpf_plane.h"
+#include "bpf/bpffs.h"
 #include "net/netns.h"
 
 namespace {
@@ -167,6 +170,13 @@ class FakeAgent {
       for (const weft_event& event : *open) PrintHex(answer, &event, sizeof(event));
     } else if (verb == "end") {
       answer << ' ' << EndAll();
+    } else if (verb == "measure") {
+      bool on = false;
+      words >> on;
+      // Ends by itself when this process does.
+      measuring_ = UniqueFd(on ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1);
+    } else if (verb == "costs") {
+      PrintCosts(answer);
     } else if (verb == "chosen") {
       for (const auto& [key, count] : chosen_) answer << ' ' << key << '=' << count;
       chosen_.clear();
@@ -202,6 +212,7 @@ class FakeAgent {
   // What BPF decides by itself. nullopt: not such a command.
   std::optional<Status> Decide(const std::string& verb, std::istringstream& words) {
     if (verb == "route" || verb == "unroute") return Route(verb == "route", words);
+    if (verb != "verdict" && verb != "expire" && verb != "permit" && verb != "open") return std::nullopt;
     uint64_t pod = 0;
     words >> pod;
     if (verb == "verdict") {
@@ -213,7 +224,6 @@ class FakeAgent {
     }
     if (verb == "expire") return plane_->ExpireVerdicts(pod);
     if (verb == "permit") return plane_->PermitPlain(std::chrono::milliseconds(pod));
-    if (verb != "open") return std::nullopt;
     bool open = false;
     words >> open;
     return plane_->SetOpen(pod, open);
@@ -257,6 +267,21 @@ class FakeAgent {
     ring_buffer* ring = ring_buffer__new(events_.get(), print, &answer, nullptr);
     ring_buffer__consume(ring);
     ring_buffer__free(ring);
+  }
+
+  void PrintCosts(std::ostringstream& answer) const {
+    const std::string folder = pin_dir_ + "/v" + std::to_string(WEFT_ABI) + "/links/";
+    for (const std::string& name : weft::ListDir(folder)) {
+      const UniqueFd link(bpf_obj_get((folder + name).c_str()));
+      bpf_link_info attached{};
+      uint32_t size = sizeof(attached);
+      if (!link || bpf_obj_get_info_by_fd(link.get(), &attached, &size) != 0) continue;
+      const UniqueFd program(bpf_prog_get_fd_by_id(attached.prog_id));
+      bpf_prog_info info{};
+      size = sizeof(info);
+      if (!program || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0 || info.run_cnt == 0) continue;
+      answer << ' ' << name << '=' << info.run_time_ns << '/' << info.run_cnt;
+    }
   }
 
   size_t EndAll() {
@@ -402,6 +427,7 @@ class FakeAgent {
   std::shared_ptr<weft::BpfPlane> plane_;
   std::string pin_dir_;
   UniqueFd events_;
+  UniqueFd measuring_;
   std::map<uint32_t, uint64_t> chosen_;
   int epoll_;
   bool running_ = true;

@@ -128,6 +128,22 @@ export class FakeAgent {
     return new Map(words.map((word) => word.split("=").map(Number) as [number, number]));
   }
 
+  /** Whether the kernel takes the time of programs. */
+  async measure(on: boolean): Promise<void> {
+    await this.#command(`measure ${on ? 1 : 0}`);
+  }
+
+  /** Time and runs of the attached programs, by name, since they were loaded and while it was measured. */
+  async costs(): Promise<Map<string, { readonly ns: number; readonly runs: number }>> {
+    const words = await this.#command("costs");
+    return new Map(
+      words.map((word) => {
+        const [, name = "", ns, runs] = /^(\w+)=(\d+)\/(\d+)$/.exec(word) ?? [];
+        return [name, { ns: Number(ns), runs: Number(runs) }];
+      }),
+    );
+  }
+
   /** Lets it not run, as on a machine that is busy with other things, until `resume`. */
   pause(): void {
     this.#child.kill("SIGSTOP");
