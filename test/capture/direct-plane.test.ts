@@ -230,6 +230,21 @@ describe("what BPF may decide", () => {
   });
 });
 
+test("a full map of verdicts gives up those that no longer count, and takes no more when all do", () => {
+  const verdict = (port: number, family: 4 | 6) =>
+    ({ op: "set-verdict", verdict: { source, destination, port, family }, allow: true }) as const;
+  const ports = Array.from({ length: 65_535 }, (_, i) => i + 1);
+  // All ports of IPv4 and three of IPv6 are there: one more fills the map.
+  const failures = plane.direct([...ports.map((port) => verdict(port, 4)), verdict(1, 6), verdict(2, 6)]);
+  expect(failures).not.toEqual([]);
+  expect(new Set(failures.map((text) => text.replace(/.*\//, "")))).toEqual(
+    new Set(["weft_verdicts is full: No space left on device"]),
+  );
+  plane.direct([{ op: "expire-verdicts", pod: destination }]);
+  expect(plane.direct([verdict(1, 6), verdict(2, 6)])).toEqual([]);
+  expect(bed.entries("weft_verdicts")).toBe(2);
+});
+
 describe("records", () => {
   test("come in batches, and wait in the kernel while nobody reads", async () => {
     expect(await dial(VIP)).toBe(true);
