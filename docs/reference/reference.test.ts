@@ -9,6 +9,9 @@ const read = (path: string): string => readFileSync(new URL(path, import.meta.ur
 /** How lib/src/kube finds the API. */
 const READ_BY_LIB = ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
 
+/** What every line of the log has. */
+const ALL_LINES: ReadonlySet<string> = new Set(["level", "time", "scope", "message"]);
+
 /** Cells of the tables of a page. */
 function rows(page: string): string[][] {
   return page
@@ -59,9 +62,16 @@ describe("docs/reference", () => {
   });
 
   it("access-log.md lists the fields of the agent's lines", () => {
-    const sources = ["access-log.ts", "direct-telemetry.ts"].map((name) => read(`../../agent/src/telemetry/${name}`));
-    const objects = sources.map((source) => source.split("function jsonFields")[1]?.split("\n}\n")[0] ?? "");
-    const written = objects.flatMap((source) => [...source.matchAll(/^ {4}"?([a-z_.]+)"?(?=[:,])/gm)]);
+    const sources = ["access-log.ts", "direct-attribution.ts", "direct-telemetry.ts"].map((name) =>
+      read(`../../agent/src/telemetry/${name}`),
+    );
+    const objects = sources.map(
+      (source) => source.split("function jsonFields")[1]?.split("return {")[1]?.split("\n}\n")[0] ?? "",
+    );
+    const written = [
+      ...objects.flatMap((source) => [...source.matchAll(/^ {4}"?([a-z_.]+)"?(?=[:,])/gm)]),
+      ...sources.flatMap((source) => [...source.matchAll(/,"([a-z_.]+)":/g)]),
+    ].filter(([, name = ""]) => !ALL_LINES.has(name));
     const fields = rows(read("access-log.md")).flatMap(([cell = ""]) => [...cell.matchAll(/`([a-z_.]+)`/g)]);
     const names = (matches: RegExpMatchArray[]): string[] => [...new Set(matches.map(([, name = ""]) => name))].sort();
     expect(names(fields)).toEqual(names(written));

@@ -1,5 +1,6 @@
 /** Who talked to whom in connections that BPF handled alone. Remembered per kind of connection, as `EventCursor` tells them apart. */
 import { joinHostPort, networkAddressKey } from "#lib/address.ts";
+import type { LogFields } from "#lib/log.ts";
 import type { DirectRecord, EventCursor } from "../direct/event-decoder.ts";
 import type { LocalPod, LocalPods } from "../enroll/local-pods.ts";
 import type { NetnsCookie } from "../native.ts";
@@ -21,11 +22,11 @@ export interface DirectAttribution {
   readonly service: Service | undefined;
   /** Of each reporter: both ends of a direct connection, the local end of a plain one. */
   readonly series: readonly Series[];
-  readonly sourceIp: string;
-  readonly destinationText: string;
-  /** The plain access line before the initiator's port, and after it as far as it is the same for all. */
-  readonly lineHead: string;
-  readonly lineMiddle: string;
+  /** The access line before the initiator's port, and after it as far as it is the same for all; plain and as JSON. */
+  readonly plainHead: string;
+  readonly plainMiddle: string;
+  readonly jsonHead: string;
+  readonly jsonMiddle: string;
 }
 
 const MAX_REMEMBERED = 16_384;
@@ -67,17 +68,20 @@ export class DirectAttributor {
   #make(record: DirectRecord): DirectAttribution {
     const ends = this.#ends(record);
     const { direction, source, destination, service } = ends;
-    const destinationText = joinHostPort(record.destination.ip, record.destination.port);
-    let lineMiddle = `${peerText("src", source)} dst.addr=${destinationText}`;
-    if (service !== undefined) lineMiddle += ` dst.service="${service.hostname}"`;
-    lineMiddle += `${peerText("dst", destination)} direction="${direction}"`;
+    // `joinHostPort` ends with the port.
+    const from = joinHostPort(record.source.ip, 0).slice(0, -1);
+    const to = joinHostPort(record.destination.ip, record.destination.port);
+    let plainMiddle = `${peerText("src", source)} dst.addr=${to}`;
+    if (service !== undefined) plainMiddle += ` dst.service="${service.hostname}"`;
+    plainMiddle += `${peerText("dst", destination)} direction="${direction}"`;
+    const fields = jsonFields(to, ends);
     return {
       ...ends,
-      sourceIp: record.source.ip,
-      destinationText,
-      // `joinHostPort` ends with the port.
-      lineHead: `src.addr=${joinHostPort(record.source.ip, 0).slice(0, -1)}`,
-      lineMiddle,
+      plainHead: `src.addr=${from}`,
+      plainMiddle,
+      jsonHead: `"src.addr":"${from}`,
+      // Goes on after the port, and is gone on with.
+      jsonMiddle: `",${JSON.stringify(fields).slice(1, -1)}`,
     };
   }
 
@@ -139,4 +143,30 @@ export class DirectAttributor {
   #byIp(ip: string): Workload | undefined {
     return this.#options.view.workloads.byAddress(networkAddressKey(this.#options.network, ip));
   }
+}
+
+/** What is the same for all connections of a kind. */
+function jsonFields(
+  to: string,
+  {
+    direction,
+    source,
+    destination,
+    service,
+  }: Pick<DirectAttribution, "direction" | "source" | "destination" | "service">,
+): LogFields {
+  return {
+    "src.workload": source.name,
+    "src.namespace": source.namespace,
+    "src.identity": source.identity,
+    "src.cluster": source.cluster,
+    "dst.addr": to,
+    "dst.service": service?.hostname,
+    "dst.workload": destination.name,
+    "dst.namespace": destination.namespace,
+    "dst.identity": destination.identity,
+    "dst.cluster": destination.cluster,
+    direction,
+    connection_security_policy: direction === "direct" ? "kernel_direct" : undefined,
+  };
 }
