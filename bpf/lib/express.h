@@ -50,6 +50,22 @@ struct list_head___express {
 	struct list_head___express *next;
 } WEFT_CORE;
 
+struct wait_queue_entry___express {
+	void *func;
+	struct list_head___express entry;
+} WEFT_CORE;
+
+struct wait_queue_head___express {
+	struct list_head___express head;
+} WEFT_CORE;
+
+struct socket_wq___express {
+	struct wait_queue_head___express wait;
+} WEFT_CORE;
+
+/* What wakes a thread that waits inside recv() or send(). */
+extern const void woken_wake_function __ksym __weak;
+
 struct sk_psock___express {
 	struct list_head___express ingress_msg;
 } WEFT_CORE;
@@ -80,6 +96,7 @@ struct sock___express {
 		struct atomic___express rmem_alloc;
 	} sk_backlog;
 	int sk_rcvlowat;
+	struct socket_wq___express *sk_wq;
 	struct socket___express *sk_socket;
 	void *sk_user_data;
 	__u8 sk_kern_sock : 1;
@@ -88,6 +105,8 @@ struct sock___express {
 struct tcp_sock___express {
 	__u32 copied_seq;
 	__u32 write_seq;
+	__u64 bytes_sent;
+	__u64 bytes_received;
 } WEFT_CORE;
 
 /* ---- joining ------------------------------------------------------------------------------------
@@ -201,42 +220,88 @@ static __always_inline bool express_quiet(const struct sock___express *sock,
 	return first == head;
 }
 
+/* How many threads and event queues are looked through. */
+#define WEFT_EXPRESS_WAITERS 4
+
+/* Does a thread wait inside recv() or send() of this socket? Those that wait in poll() have another
+ * function.
+ */
+static __always_inline bool is_waited_in(const struct sock___express *sock)
+{
+	struct list_head___express *head, *link = NULL;
+	struct wait_queue_entry___express *entry;
+	__u64 wake = (__u64)&woken_wake_function;
+	struct socket_wq___express *queue;
+
+	queue = BPF_CORE_READ(sock, sk_wq);
+	/* Where kallsyms does not tell the function, nobody is seen to wait. */
+	if (!wake || !queue)
+		return false;
+	head = __builtin_preserve_access_index(&queue->wait.head);
+	bpf_core_read(&link, sizeof(link), &head->next);
+	for (int i = 0; i < WEFT_EXPRESS_WAITERS && link && link != head; i++) {
+		entry =
+		    (void *)link - bpf_core_field_offset(struct wait_queue_entry___express, entry);
+		if ((__u64)BPF_CORE_READ(entry, func) == wake)
+			return true;
+		bpf_core_read(&link, sizeof(link), &link->next);
+	}
+	return false;
+}
+
+/* Bytes after which a program that means to read without blocking has said so: some read a greeting
+ * first.
+ */
+#define WEFT_EXPRESS_GREETING 1024
+
+/* Is it read with a blocking file? A socket that is only written to, or watched with poll(), or not
+ * accepted yet, is not. Before there are bytes, the thread that waits does so for its connect().
+ */
+static __always_inline bool is_read_blocking(const struct sock___express *sock)
+{
+	const struct tcp_sock___express *tcp = (const void *)sock;
+	struct file___express *file = file_of(sock);
+	__u32 flags = WEFT_O_NONBLOCK;
+	__u64 received;
+
+	if (file)
+		bpf_core_read(&flags, sizeof(flags), &file->f_flags);
+	if (flags & WEFT_O_NONBLOCK)
+		return false;
+	received = BPF_CORE_READ(tcp, bytes_received);
+	if (received > WEFT_EXPRESS_GREETING)
+		return true;
+	return (received || BPF_CORE_READ(tcp, bytes_sent)) && is_waited_in(sock);
+}
+
 /* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would
  * say it better, but the kernel's fast path does not tell.)
  *
  * Reading from a socket in a SOCKHASH is not quite reading from a TCP socket, also when everything
  * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send
- * wakes it up. So sockets that have something to read and a blocking file leave; a socket that is
- * only written to, or has not been accepted yet, may stay. With one end gone, the other has no use
+ * wakes it up. So a socket that a thread waits in leaves. With one end gone, the other has no use
  * for it either: sending through sk_msg costs bulk half of its speed.
  */
 static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct weft_express_member *member = bpf_sk_storage_get(&weft_pair_of, sk, 0, 0);
-	const struct tcp_sock___weft *tcp = tcp_of(sk);
+	const struct sock___express *sock = (const void *)tcp_of(sk);
 	struct weft_express_pair *pair;
-	struct file___express *file;
-	__u32 flags = WEFT_O_NONBLOCK;
 	__u64 cookie;
 
-	if (!member || !tcp || !guarded(WEFT_GUARD_LEAVE))
+	if (!member || !sock || !guarded(WEFT_GUARD_LEAVE))
 		return;
 	pair = bpf_map_lookup_elem(&weft_pairs, &member->pair);
 	if (!pair)
 		return;
 	if (pair->state != WEFT_EXPRESS_LEFT) {
-		if (!tcp->bytes_received)
-			return;
-		file = file_of((const void *)tcp);
-		if (file)
-			bpf_core_read(&flags, sizeof(flags), &file->f_flags);
-		if (flags & WEFT_O_NONBLOCK)
+		if (!is_read_blocking(sock))
 			return;
 		pair->state = WEFT_EXPRESS_LEFT;
 	}
-	if (!express_quiet((const void *)tcp, member->side == WEFT_EXPRESS_INITIATOR
-						  ? &pair->end[WEFT_EXPRESS_ACCEPTOR]
-						  : &pair->end[WEFT_EXPRESS_INITIATOR]))
+	if (!express_quiet(sock, member->side == WEFT_EXPRESS_INITIATOR
+				     ? &pair->end[WEFT_EXPRESS_ACCEPTOR]
+				     : &pair->end[WEFT_EXPRESS_INITIATOR]))
 		return;
 	cookie = bpf_get_socket_cookie(ctx);
 	bpf_map_delete_elem(&weft_express, &cookie);

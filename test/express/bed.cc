@@ -1,0 +1,25 @@
+// Makes every TCP connection between processes of a cgroup an express one, until standard input ends.
+// Argument: CGROUP. Says `ready`, then for each line of standard input `CONNECTIONS DIRECT_BYTES` of those that have
+// ended.
+#include <cstdio>
+#include <cstring>
+#include <iostream>
+#include <string>
+
+#include "bpf/express_trial.h"
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 64;
+  const auto cgroup = weft::Cgroup::Open(argv[1]);
+  if (!cgroup) return std::fprintf(stderr, "%s\n", cgroup.error().what.c_str()), 1;
+  const auto trial = weft::ExpressTrial::Start(*cgroup, {});
+  if (!trial) {
+    std::fprintf(stderr, "%s: %s\n", trial.error().what.c_str(), std::strerror(trial.error().code));
+    return 1;
+  }
+  std::cout << "ready" << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    const weft_express_total total = trial->Total();
+    std::cout << total.connections << ' ' << total.bytes << std::endl;
+  }
+}
