@@ -1,7 +1,6 @@
 /** Two clients on the first node, servers on both, each with a service and a headless one, in and outside the mesh. */
 import { eventually } from "#lib/eventually.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
-import { SETTLE_MS } from "./calls.ts";
 import type { Case } from "./matrix-table.ts";
 import { clientText, namespaceText, serverText, serviceText } from "./pod-manifests.ts";
 import { programArgv } from "./pod-program.ts";
@@ -9,6 +8,8 @@ import type { DialResult, DialTarget } from "./programs/dial.ts";
 
 export const SERVER_PORT = 8080;
 export const SERVICE_PORT = 80;
+/** More than the dialler waits for each. */
+const DIAL_MS = 30_000;
 const NAMESPACES = { enrolled: "inside", outside: "outside" } as const;
 const SERVERS = { "same node": "near", "other node": "far" } as const;
 
@@ -123,7 +124,7 @@ export function caseId(one: Case): string {
 /** Dials all targets at once from the pod. */
 export async function dial(stage: Stage, from: StagePod, targets: readonly DialTarget[]): Promise<DialResult[]> {
   const argv = programArgv("dialler", JSON.stringify(targets));
-  const { code, stdout, stderr } = await stage.exec(from, argv, SETTLE_MS);
+  const { code, stdout, stderr } = await stage.exec(from, argv, DIAL_MS);
   if (code !== 0) throw new Error(`the dialler in ${from.namespace}/${from.name} ended with ${code}: ${stderr}`);
   return JSON.parse(stdout) as DialResult[];
 }

@@ -36,7 +36,8 @@ export interface DialResult {
   readonly error: string | undefined;
 }
 
-const PATIENCE_MS = 6_000;
+/** A connection that nobody answers is a finding; a busy machine is not. */
+const PATIENCE_MS = 15_000;
 
 export async function dial(target: DialTarget): Promise<DialResult> {
   let ip: string;
