@@ -44,8 +44,10 @@
  * would be 3,000.
  */
 #define WEFT_MAX_VERDICTS 65536
-/* Both directions of as many direct connections as weft_flows holds; allocated on use. */
-#define WEFT_MAX_REDIRECTS (2 * WEFT_MAX_FLOWS)
+/* Both directions of 65,536 direct connections; those beyond take the ordinary way. Allocated on use,
+ * but the table's first part, which every packet looks into, is not: 2 MB.
+ */
+#define WEFT_MAX_REDIRECTS 131072
 /* Devices that packets may be sent into: one per pod, and one more while it is replaced. */
 #define WEFT_MAX_DEVICES (2 * WEFT_MAX_PODS)
 /* Bytes of the event ring: 6,000 records, 300 ms of 20,000 connections a second. */
@@ -152,7 +154,10 @@ struct weft_flow {
 	 * without is not that pod.
 	 */
 	__u32 passed;
-	__u32 _pad;
+	/* WEFT_FLOW_DIRECT: sequence number of the initiator's SYN. Who comes with another one has
+	 * the initiator's address and port, but is not that socket.
+	 */
+	__u32 isn;
 };
 WEFT_ASSERT_SIZE(struct weft_flow, 64);
 
@@ -274,6 +279,8 @@ WEFT_ASSERT_SIZE(struct weft_direct, 120);
 #define WEFT_EVENT_REDIRECTED (1U << 2) /* packets went by bpf_redirect_peer */
 #define WEFT_EVENT_STRANGER (1U << 3)   /* not the pod answered: the socket was cut off at once */
 #define WEFT_EVENT_PAIRED (1U << 4)     /* sk_msg has been there to be used */
+#define WEFT_EVENT_EXPIRED (1U << 5)    /* the verdict had expired when the SYN was to leave: cut off */
+#define WEFT_EVENT_ORPHAN (1U << 6)     /* open: the acceptor's end, the initiator's has closed and has its record */
 
 struct weft_event {
 	__u32 kind;

@@ -185,6 +185,17 @@ describe("it is off for a pod whose device is not understood:", () => {
     expect(await offReason(plane, cookie)).toBe(reason);
   });
 
+  test("an isolated port of a bridge", async () => {
+    pair = await enrolledPair("bridge");
+    const { bed, plane, red, redCookie } = pair;
+    bed.onNode(`bridge link set dev ${red.device} isolated on`);
+    await plane.checkRedirects();
+    expect(await offReason(plane, redCookie)).toBe("veth2 is an isolated port of its bridge");
+    bed.onNode(`bridge link set dev ${red.device} isolated off`);
+    await plane.checkRedirects();
+    expect(await passesNode(pair)).toBe(false);
+  });
+
   test("no device with its address", async () => {
     pair = await enrolledPair("bridge");
     const { plane, bed } = pair;

@@ -65,7 +65,7 @@ Status BpfPlane::Attach(const BpfPlaneConfig& config) {
   if (const Status attached = programs_.AttachKubelet(kubelet ? &*kubelet : nullptr); !attached) return attached;
   PrepareDirect();
   express_.StartTest(config.agent_cgroup);
-  if (const Status opened = redirect_.Open(); !opened) return opened;
+  redirect_.Open();
   other_versions_.Sweep();
   return Ok{};
 }

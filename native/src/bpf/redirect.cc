@@ -24,37 +24,44 @@ std::string DeviceName(uint32_t ifindex) {
 
 }  // namespace
 
-Status Redirect::Open() {
+void Redirect::Open() {
   if (!HasTcx()) {
     unavailable_ = "this kernel lacks tcx links; the oldest kernel that has them is 6.6";
-    return Ok{};
+    return;
   }
+  const Status opened = OpenAll();
+  if (opened) return Adopt();
+  unavailable_ = Say(opened.error());
+}
+
+Status Redirect::OpenAll() {
   if (const Status made = EnsureBpffsDir(pins_.redirects); !made) return made;
   // Makes the maps, too.
-  if (const Result<UniqueFd> tried = programs_.LoadRedirect(0); !tried) {
-    unavailable_ = Say(tried.error());
-    return Ok{};
-  }
+  if (const Result<UniqueFd> tried = programs_.LoadRedirect(0); !tried) return tried.error();
   if (const Status opened = OpenMap(redirects_, pins_.Map("weft_redirects")); !opened) return opened;
   if (const Status opened = OpenMap(devices_, pins_.Map("weft_devices")); !opened) return opened;
   Result<NetNs> own = NetNs::Open("/proc/thread-self/ns/net");
   if (!own) return own.error();
-  own_ = std::move(*own);
   Result<NetlinkSocket> host = NetlinkSocket::Open(NETLINK_ROUTE);
   if (!host) return host.error();
+  own_ = std::move(*own);
   host_ = std::move(*host);
+  return Ok{};
+}
+
+void Redirect::Adopt() {
   for (const std::string& name : ListDir(pins_.redirects)) {
     uint64_t cookie = 0;
     std::from_chars(name.data(), name.data() + name.size(), cookie);
-    if (pins_.Redirect(cookie) == pins_.redirects + "/" + name && pods_.Get(cookie)) {
-      Pod& pod = known_[cookie];
-      pod.link = TcxLink::Adopt(pins_.Redirect(cookie));
-      if (pod.link) pod.device = DeviceName(pod.link->ifindex());
-    } else {
+    const bool ours = pins_.Redirect(cookie) == pins_.redirects + "/" + name;
+    if (!ours || !pods_.Get(cookie)) {
       static_cast<void>(RemovePin(pins_.redirects + "/" + name));
+      continue;
     }
+    Pod& pod = known_[cookie];
+    pod.link = TcxLink::Adopt(pins_.Redirect(cookie));
+    if (pod.link) pod.device = DeviceName(pod.link->ifindex());
   }
-  return Ok{};
 }
 
 void Redirect::AddPod(uint64_t cookie, const NetNs& netns, const std::vector<IpAddress>& addresses) {

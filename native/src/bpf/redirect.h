@@ -36,8 +36,8 @@ class Redirect {
   Redirect(const PinPaths& pins, const ProgramSet& programs, PodTable& pods)
       : pins_(pins), programs_(programs), pods_(pods) {}
 
-  // Goes on with what an earlier process pinned. On kernels without tcx every pod is off.
-  Status Open();
+  // Goes on with what an earlier process pinned. Where that cannot be, every pod is off, with the reason.
+  void Open();
 
   // A captured pod, or one whose facts may have changed. `netns` stays until RemovePod. What goes wrong is the reason
   // why it is off.
@@ -59,6 +59,8 @@ class Redirect {
     bool our_code = false;  // the link runs what this process has loaded
   };
 
+  Status OpenAll();
+  void Adopt();
   void Look(uint64_t cookie, Pod& pod, const HostSurvey& survey);
   Status TurnOn(uint64_t cookie, Pod& pod, const Device& device);
   void TurnOff(uint64_t cookie, Pod& pod);

@@ -51,6 +51,13 @@ Result<uint32_t> DeviceWithAddresses(NetlinkSocket& netlink, std::span<const IpA
   return found;
 }
 
+// A non-zero byte in nested attributes.
+bool HasFlag(Bytes attributes, uint16_t nest, uint16_t type) {
+  const std::optional<Bytes> nested = FindAttribute(attributes, nest);
+  const std::optional<Bytes> value = nested ? FindAttribute(*nested, type) : std::nullopt;
+  return value && !value->empty() && value->front() != 0;
+}
+
 Device ParseDevice(Bytes message) {
   const Bytes attributes = AttributesOf<ifinfomsg>(message);
   Device device;
@@ -62,11 +69,10 @@ Device ParseDevice(Bytes message) {
   if (const std::optional<Bytes> info = FindAttribute(attributes, IFLA_LINKINFO)) {
     device.kind = StringAttribute(*info, IFLA_INFO_KIND);
     device.master_kind = StringAttribute(*info, IFLA_INFO_SLAVE_KIND);
+    if (device.kind == kBridge) device.filters_vlans = HasFlag(*info, IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING);
+    if (device.master_kind == kBridge) device.isolated = HasFlag(*info, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_ISOLATED);
   }
-  if (const std::optional<Bytes> xdp = FindAttribute(attributes, IFLA_XDP)) {
-    const std::optional<Bytes> attached = FindAttribute(*xdp, IFLA_XDP_ATTACHED);
-    device.has_xdp = attached && !attached->empty() && attached->front() != XDP_ATTACHED_NONE;
-  }
+  device.has_xdp = HasFlag(attributes, IFLA_XDP, IFLA_XDP_ATTACHED);
   return device;
 }
 
@@ -95,6 +101,19 @@ bool LeadsTo(const DeviceSpace& there, const Device& device, const DeviceSpace& 
   return device.link_netnsid >= 0 && device.link_netnsid == NumberOf(there.netns, here.netlink);
 }
 
+// Packets go where an undivided bridge would send them, too.
+Status CheckBridge(NetlinkSocket& netlink, const Device& port) {
+  if (port.master_kind != kBridge) {
+    const std::string kind = port.master_kind.empty() ? "switch" : port.master_kind;
+    return Error{ENODEV, port.name + " is a port of a " + kind + ", which may have rules of its own"};
+  }
+  if (port.isolated) return Error{ENODEV, port.name + " is an isolated port of its bridge"};
+  const Result<Device> bridge = AskDevice(netlink, port.master);
+  if (!bridge) return bridge.error();
+  if (bridge->filters_vlans) return Error{ENODEV, "the bridge " + bridge->name + " keeps VLANs apart"};
+  return Ok{};
+}
+
 }  // namespace
 
 Result<PodDevice> FindPodDevice(const DeviceSpace& host, const DeviceSpace& pod, std::span<const IpAddress> addresses) {
@@ -116,9 +135,8 @@ Result<PodDevice> FindPodDevice(const DeviceSpace& host, const DeviceSpace& pod,
   if (outer->kind != kVeth || outer->link != inner->ifindex || !LeadsTo(pod, *outer, host)) {
     return Error{ENODEV, outer->name + " does not lead back to " + inner->name + " in the pod"};
   }
-  if (outer->master != 0 && outer->master_kind != kBridge) {
-    const std::string kind = outer->master_kind.empty() ? "switch" : outer->master_kind;
-    return Error{ENODEV, outer->name + " is a port of a " + kind + ", which may have rules of its own"};
+  if (outer->master != 0) {
+    if (const Status understood = CheckBridge(host.netlink, *outer); !understood) return understood.error();
   }
   return PodDevice{.pod = std::move(*inner), .host = std::move(*outer)};
 }

@@ -30,6 +30,9 @@ struct Device {
   uint32_t master = 0;
   // What kind that is; empty for kinds that do not say, such as Open vSwitch.
   std::string master_kind;
+  // As a port of a bridge: may it talk to other isolated ones? As a bridge: are there several networks in it?
+  bool isolated = false;
+  bool filters_vlans = false;
   bool has_xdp = false;
 };
 
@@ -40,7 +43,8 @@ struct PodDevice {
 };
 
 // The veth that carries all of these addresses in the pod's namespace, with its other end in the agent's own and each
-// end naming the other. An Error's text says for people why there is none.
+// end naming the other; there it stands alone or is a port of an undivided bridge. An Error's text says for people why
+// there is none.
 Result<PodDevice> FindPodDevice(const DeviceSpace& host, const DeviceSpace& pod, std::span<const IpAddress> addresses);
 
 }  // namespace weft

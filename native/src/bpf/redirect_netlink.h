@@ -23,7 +23,7 @@ using Bytes = std::span<const uint8_t>;
 template <typename Header>
 Header HeaderOf(Bytes message) {
   Header header{};
-  std::memcpy(&header, message.data(), std::min(sizeof(header), message.size()));
+  if (message.size() >= sizeof(header)) std::memcpy(&header, message.data(), sizeof(header));
   return header;
 }
 template <typename Header>
