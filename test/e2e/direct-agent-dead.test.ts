@@ -40,7 +40,7 @@ async function speed(stream: PodProgram<Held>): Promise<number> {
   return rates.sort((a, b) => a - b)[rates.length >> 1] ?? 0;
 }
 
-describe("with the agent killed", () => {
+describe("without an agent", () => {
   it("direct connections go on at full speed, new ones open, and nothing else does", async ({ annotate }) => {
     const stream = await bed.hold(bed.red, bed.vip, 80, CHUNK);
     const before = await speed(stream);
@@ -61,22 +61,27 @@ describe("with the agent killed", () => {
     await bed.node.agent.ready();
   });
 
-  it("a client that dials again and again sees neither the death nor the next agent", async () => {
-    await bed.direct(bed.red, bed.target());
-    const loop = bed.loop(bed.red, bed.target());
-    const held = await bed.hold(bed.red, bed.vip, 80, 100);
-    await loop.when("a start", ({ direct }) => direct);
-    await bed.node.agent.stop("SIGKILL");
-    const dead = loop.lines.length;
-    await eventually("connections without an agent", () => loop.lines.length > dead + 100, 20_000);
-    await bed.node.restart();
-    await bed.node.agent.ready();
-    const back = loop.lines.length;
-    await eventually("connections with the next agent", () => loop.lines.length > back + 200, 20_000);
-    const attempts = await loop.stop();
-    expect(attempts.filter(({ outcome, direct }) => outcome !== "reached" || !direct)).toEqual([]);
-    expect((await held.stop()).some(({ state }) => state === "closed")).toBe(false);
-  });
+  for (const [signal, what] of [
+    ["SIGKILL", "death"],
+    ["SIGTERM", "orderly end"],
+  ] as const) {
+    it(`a client that dials again and again sees neither the ${what} nor the next agent`, async () => {
+      await bed.direct(bed.red, bed.target());
+      const loop = bed.loop(bed.red, bed.target());
+      const held = await bed.hold(bed.red, bed.vip, 80, 100);
+      await loop.when("a start", ({ direct }) => direct);
+      await bed.node.agent.stop(signal);
+      const dead = loop.lines.length;
+      await eventually("connections without an agent", () => loop.lines.length > dead + 100, 20_000);
+      await bed.node.restart();
+      await bed.node.agent.ready();
+      const back = loop.lines.length;
+      await eventually("connections with the next agent", () => loop.lines.length > back + 200, 20_000);
+      const attempts = await loop.stop();
+      expect(attempts.filter(({ outcome, direct }) => outcome !== "reached" || !direct)).toEqual([]);
+      expect((await held.stop()).some(({ state }) => state === "closed")).toBe(false);
+    });
+  }
 
   it("a policy that came meanwhile ends what it forbids once the next agent knows it", async () => {
     const red = await bed.hold(bed.red, bed.vip, 80, 100);

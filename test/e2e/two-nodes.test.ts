@@ -1,6 +1,7 @@
 /** The direct path beside the tunnel: one service with endpoints on both nodes, and the death of one node's agent. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
+import { sumOf } from "../../demo/src/metrics-text.ts";
 import { startStage } from "../../demo/src/playground-stage.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
 import { SETTLE_MS } from "./calls.ts";
@@ -76,6 +77,20 @@ async function attempts(from: StagePod, to: DialTarget, times: number): Promise<
   await eventually("all attempts", () => program.lines.length === times, 60_000);
   return program.stop();
 }
+
+describe("peer redirect", () => {
+  it("is on for every pod of a playground, and taken by direct connections", async () => {
+    const samples = async () => (await Promise.all(stage.nodes.map((node) => node.metrics()))).flat();
+    expect(sumOf(await samples(), "weft_redirected_pods", {})).toBe(pods.size);
+    const near = target(pod("web-1a").ip);
+    await eventually("a direct connection", async () => (await attempts(pod("client-1"), near, 1))[0]?.direct);
+    const redirected = async (): Promise<number> =>
+      sumOf(await samples(), "weft_reasons_total", { plane: "bpf", reason: "redirected" });
+    const before = await redirected();
+    await attempts(pod("client-1"), near, 10);
+    await eventually("ten more", async () => (await redirected()) === before + 10);
+  });
+});
 
 describe("a service with endpoints on both nodes", () => {
   for (const number of [1, 2]) {
