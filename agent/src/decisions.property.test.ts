@@ -264,6 +264,6 @@ test("after any history the maps hold what a decision from scratch gives", () =>
         bed.close();
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 1500 },
   );
 });

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { DecisionBed } from "../../test/helpers/decision-bed.ts";
+import { directEvents } from "../../test/helpers/direct-event.ts";
 import { FakeKernel } from "../../test/helpers/fake-kernel.ts";
 import { localPod } from "../../test/helpers/local-pod.ts";
 import { denial, serviceAddress, uidOf, workloadAddress } from "../../test/helpers/mesh-fixtures.ts";
@@ -122,14 +123,34 @@ describe("a change of policies", () => {
     const source = (port: number) => ({ ip: "10.0.0.1", port });
     bed.kernel.open = [
       { kind: EVENT_OPEN, source: source(1000), destination: TO_ONE },
+      { kind: EVENT_OPEN, source: source(1003), destination: TO_ONE },
       { kind: EVENT_OPEN, sourcePod: 3n, source: { ip: "10.0.0.3", port: 1001 }, destination: TO_ONE },
       { kind: EVENT_OPEN, path: "plain-in", sourcePod: 0n, source: { ip: "192.0.2.9", port: 1 }, destination: TO_ONE },
       { kind: EVENT_OPEN, path: "plain-out", destinationPod: 0n, source: source(1002), destination: OUTSIDE },
     ];
     setPolicy(denial("no", "client"));
-    expect(bed.kernel.ended.map(({ source }) => source.port)).toEqual([1000]);
-    expect(bed.decisions.direct.figures().ended).toBe(1);
+    expect(bed.kernel.ended.map(({ source }) => source.port)).toEqual([1000, 1003]);
+    expect(bed.decisions.direct.figures().ended).toBe(2);
     expect(bed.kernel.open).toHaveLength(3);
+    const { onEvents } = bed.decisions.direct;
+    onEvents(directEvents({ source: source(1003), destination: TO_ONE, reason: "policy_changed" }));
+    expect(bed.lines.at(-1)).toContain("policy change: explicitly denied by: default/no");
+  });
+
+  test("ends plaintext that came in while it was forbidden", () => {
+    started();
+    setPolicy(denial("no", "client"));
+    const from = {
+      path: "plain-in" as const,
+      sourcePod: 0n,
+      source: { ip: "192.0.2.9", port: 1 },
+      destination: TO_ONE,
+    };
+    bed.decisions.direct.onEvents(directEvents({ ...from, kind: EVENT_OPEN }));
+    expect(bed.kernel.ended).toEqual([]);
+    bed.put(published("one", "10.0.0.2", { authorizationPolicies: ["default/late"] }));
+    bed.decisions.direct.onEvents(directEvents({ ...from, kind: EVENT_OPEN }));
+    expect(bed.kernel.ended).toHaveLength(1);
   });
 });
 
@@ -241,8 +262,7 @@ describe("a new agent", () => {
     );
   });
 
-  test("tells of connections that ended meanwhile once it can name them", async () => {
-    const { directEvents } = await import("../../test/helpers/direct-event.ts");
+  test("tells of connections that ended meanwhile once it can name them", () => {
     const { kernel } = started();
     restart(kernel);
     bed.decisions.direct.onEvents(directEvents({}));

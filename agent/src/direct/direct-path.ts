@@ -88,7 +88,7 @@ export class DirectPath {
       root: log,
       connections: () => plane.directConnections(),
       policyOf: (record, reason) => this.#policyOf(record, reason),
-      onDoubtful: (open) => this.#guard.checkThese(open),
+      onDoubtful: (event) => this.#guard.checkOne(event),
     });
     this.#shortcuts = new Shortcuts({ plane, pods, log: this.#log });
     this.#eventsLost = lostEvents(plane);

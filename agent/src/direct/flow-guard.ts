@@ -5,7 +5,13 @@
 import type { LocalPod, LocalPods } from "../enroll/local-pods.ts";
 import type { BpfPlane, DirectConnection, NetnsCookie } from "../native.ts";
 import { type DirectRecord, EventCursor } from "./event-decoder.ts";
-import type { Judge, Judgement } from "./judge.ts";
+import type { Judge } from "./judge.ts";
+
+/** A connection that must end, and for which policy. */
+interface Condemned {
+  readonly record: DirectRecord;
+  readonly policy: string | undefined;
+}
 
 /** Ends whose records are on their way. Far more than end in one change; beyond it a record names no policy. */
 const MAX_REMEMBERED = 16_384;
@@ -36,31 +42,29 @@ export class FlowGuard {
   /** Looks at the open connections to these pods. */
   check(destinations: ReadonlySet<NetnsCookie>): void {
     if (destinations.size === 0) return;
-    const open: DirectRecord[] = [];
-    const cursor = new EventCursor(this.#options.plane.directConnections());
-    while (cursor.next()) {
-      if (cursor.path === "plain-out" || !destinations.has(cursor.destinationPod)) continue;
-      const record = cursor.record();
-      if (record !== undefined) open.push(record);
+    const ending: DirectRecord[] = [];
+    // Thousands are of few kinds, which differ in the initiator's port; one of each is judged.
+    const kinds = new Map<string, Condemned | undefined>();
+    const event = new EventCursor(this.#options.plane.directConnections());
+    while (event.next()) {
+      const kind = event.kindOfConnection();
+      if (!kinds.has(kind)) kinds.set(kind, destinations.has(event.destinationPod) ? this.#judge(event) : undefined);
+      const condemned = kinds.get(kind);
+      if (condemned === undefined) continue;
+      const { record, policy } = condemned;
+      const one = { ...record, source: { ip: record.source.ip, port: event.sourcePort } };
+      this.#remember(one, policy);
+      ending.push(one);
     }
-    this.checkThese(open);
+    this.#end(ending);
   }
 
-  /** Looks at these connections, which were open a moment ago. */
-  checkThese(open: readonly DirectRecord[]): void {
-    const judgements = new Map<string, Judgement | undefined>();
-    const ending: DirectConnection[] = [];
-    for (const record of open) {
-      const { path, sourcePod, destinationPod, source, destination } = record;
-      // Connections between two pods differ in the ports of the initiator only.
-      const kind = `${path}|${sourcePod}|${destinationPod}|${source.ip}|${destination.ip}|${destination.port}`;
-      if (!judgements.has(kind)) judgements.set(kind, this.#judge(record));
-      const judgement = judgements.get(kind);
-      if (judgement === undefined || judgement.allowed) continue;
-      this.#remember(record, judgement.policy);
-      ending.push({ path, sourcePod, destinationPod, source, destination });
-    }
-    if (ending.length > 0) this.#count += this.#options.plane.endDirect(ending);
+  /** Looks at the connection that the cursor is at, which was open a moment ago. */
+  checkOne(event: EventCursor): void {
+    const condemned = this.#judge(event);
+    if (condemned === undefined) return;
+    this.#remember(condemned.record, condemned.policy);
+    this.#end([condemned.record]);
   }
 
   /** The policy for which a connection was ended, once. */
@@ -72,19 +76,26 @@ export class FlowGuard {
     return policy;
   }
 
-  /** Undefined: the destination is not ours to judge for any more. */
-  #judge({ path, sourcePod, destinationPod, source, destination }: DirectRecord): Judgement | undefined {
-    const { pods, podOf, judge } = this.#options;
-    const pod = pods.byCookie(destinationPod);
-    if (pod === undefined || path === "plain-out") return undefined;
+  /** Undefined: it may stay, or its destination is not ours to judge for any more. */
+  #judge(event: EventCursor): Condemned | undefined {
+    const record = event.record();
+    if (record === undefined || record.path === "plain-out") return undefined;
+    const { path, sourcePod, destinationPod, source, destination } = record;
+    const pod = this.#options.pods.byCookie(destinationPod);
+    if (pod === undefined) return undefined;
     // Of a source that left before this process began nobody can say who it was.
-    const identity = path === "direct" ? podOf(sourcePod)?.identity : undefined;
-    return judge.connection(pod, {
+    const identity = path === "direct" ? this.#options.podOf(sourcePod)?.identity : undefined;
+    const judgement = this.#options.judge.connection(pod, {
       ...(identity === undefined ? {} : { identity }),
       sourceIp: source.ip,
       destinationIp: destination.ip,
       port: destination.port,
     });
+    return judgement.allowed ? undefined : { record, policy: judgement.policy };
+  }
+
+  #end(connections: readonly DirectRecord[]): void {
+    if (connections.length > 0) this.#count += this.#options.plane.endDirect(connections);
   }
 
   #remember(record: DirectRecord, policy: string | undefined): void {

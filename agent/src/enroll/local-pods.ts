@@ -24,7 +24,7 @@ export interface LocalPod {
 export interface LocalPodView {
   /** The captured pod that this workload is. */
   captured(workload: Workload): LocalPod | undefined;
-  /** Whether an enrolled pod has this address, known to the mesh or not. */
+  /** Whether a captured pod has this address, known to the mesh or not. */
   owns(ip: string): boolean;
 }
 
@@ -32,9 +32,9 @@ export class LocalPods implements LocalPodView {
   readonly #state: MeshState;
   readonly #byId = new Map<PodId, LocalPod>();
   readonly #byName = new Map<string, LocalPod>();
-  readonly #byAddress = new Map<string, LocalPod>();
-  /** Those that the kernel captures on behalf of this process, by cookie. */
+  /** Those that the kernel captures on behalf of this process, by cookie and by address. */
   readonly #captured = new Map<NetnsCookie, LocalPod>();
+  readonly #byAddress = new Map<string, LocalPod>();
 
   constructor(state: MeshState) {
     this.#state = state;
@@ -44,8 +44,7 @@ export class LocalPods implements LocalPodView {
   add(pod: LocalPod): void {
     this.#byId.set(pod.id, pod);
     this.#byName.set(nameOf(pod), pod);
-    for (const ip of pod.addresses) this.#byAddress.set(ip, pod);
-    if (this.#captured.get(pod.cookie)?.id === pod.id) this.#captured.set(pod.cookie, pod);
+    if (this.#captured.get(pod.cookie)?.id === pod.id) this.capture(pod);
   }
 
   delete(id: PodId): void {
@@ -54,17 +53,18 @@ export class LocalPods implements LocalPodView {
     this.letGo(pod);
     this.#byId.delete(id);
     forget(this.#byName, nameOf(pod), pod);
-    for (const ip of pod.addresses) forget(this.#byAddress, ip, pod);
   }
 
   /** From now on the kernel captures it, and may choose it for connections of others. */
   capture(pod: LocalPod): void {
     this.#captured.set(pod.cookie, pod);
+    for (const ip of pod.addresses) this.#byAddress.set(ip, pod);
   }
 
   /** No longer a choice of the kernel, though still known. */
   letGo(pod: LocalPod): void {
     forget(this.#captured, pod.cookie, pod);
+    for (const ip of pod.addresses) forget(this.#byAddress, ip, pod);
   }
 
   get(id: PodId): LocalPod | undefined {

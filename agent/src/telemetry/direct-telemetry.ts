@@ -13,8 +13,8 @@ export interface DirectTelemetryOptions {
   readonly connections: () => Uint8Array;
   /** The policy that refused or ended a connection, where one did. */
   readonly policyOf: (record: DirectRecord, reason: Reason) => string | undefined;
-  /** Connections that came about in spite of what holds now. */
-  readonly onDoubtful: (open: readonly DirectRecord[]) => void;
+  /** A connection that came about in spite of what holds now; the cursor is at it. */
+  readonly onDoubtful: (event: EventCursor) => void;
   readonly clock?: EventClock;
 }
 
@@ -36,17 +36,11 @@ export class DirectTelemetry {
   /** Ended and refused connections. */
   events(bytes: Uint8Array): void {
     const offsetMs = this.#clock.offsetMs();
-    const doubtful: DirectRecord[] = [];
     const event = new EventCursor(bytes);
     while (event.next()) {
-      if (event.kind === EVENT_OPEN) {
-        const record = event.record();
-        if (record !== undefined) doubtful.push(record);
-        continue;
-      }
-      this.#ended(event, offsetMs);
+      if (event.kind === EVENT_OPEN) this.#options.onDoubtful(event);
+      else this.#ended(event, offsetMs);
     }
-    if (doubtful.length > 0) this.#options.onDoubtful(doubtful);
   }
 
   /** Adds what is open now to the live part of the sums; how many there are by reporter. */
