@@ -50,6 +50,25 @@ describe("docs/reference", () => {
     expect(quoted.filter((name) => !inDocs.has(name))).toEqual([]);
   });
 
+  it("peer-redirect.md lists every reason why it is off", () => {
+    const sources = ["redirect", "redirect_device", "redirect_survey"].map((name) =>
+      read(`../../native/src/bpf/${name}.cc`),
+    );
+    // Texts are put together from names and pieces in quotes; the longest piece of each stands for it.
+    const reasons = sources.flatMap((source) => [
+      ...[...source.matchAll(/ENODEV, (.*?)\};/gs)].map(([, text = ""]) => text),
+      ...[...source.matchAll(/return ("(?:a|an|the) .*?);/gs)].map(([, text = ""]) => text),
+      ...[...source.matchAll(/unavailable_ = (".*?);/g)].map(([, text = ""]) => text.replace(/;.*/, "")),
+    ]);
+    const pieces = reasons.map((text) => {
+      const quoted = [...text.matchAll(/"([^"]+)"?/g)].map(([, piece = ""]) => piece.trim());
+      return quoted.reduce((longest, piece) => (piece.length > longest.length ? piece : longest), "");
+    });
+    expect(pieces.length).toBeGreaterThan(12);
+    const page = read("peer-redirect.md");
+    expect(pieces.filter((piece) => !page.includes(piece))).toEqual([]);
+  });
+
   it("metrics.md lists the metrics of the agent, each with its type, and their labels", () => {
     const metrics = new AgentMetrics(NOTHING);
     const registered = metrics.registry.getMetricsAsArray().map(({ name, type }) => `${name} ${type}`);
