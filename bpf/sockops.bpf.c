@@ -79,9 +79,33 @@ static __always_inline bool verdict_has_expired(const struct weft_direct *direct
 	return !destination || destination->epoch != direct->epoch;
 }
 
-/* Lets the SYN that is about to leave pass sklookup of the destination. */
-static __always_inline bool approve(struct bpf_sock_ops *ctx, const struct weft_direct *direct)
+/* Leaves the socket without a way out or in; it ends when it is used, or soon after. sockops cannot
+ * refuse a connection.
+ */
+static __always_inline void cut_off(struct bpf_sock_ops *ctx)
 {
+	int on = 1, probe_after_s = 1, give_up_ms = 1000;
+	char device[] = "lo";
+
+	bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &give_up_ms, sizeof(give_up_ms));
+	bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after_s, sizeof(probe_after_s));
+	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPINTVL, &probe_after_s, sizeof(probe_after_s));
+}
+
+enum approval {
+	NOT_APPROVED,
+	APPROVED,
+	/* What was decided at connect() does not hold any more. */
+	EXPIRED,
+};
+
+/* Lets the SYN that is about to leave pass sklookup of the destination. */
+static __always_inline enum approval approve(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					     const struct weft_direct *direct)
+{
+	const struct tcp_sock___weft *tcp = tcp_of(sk);
 	struct weft_flow flow = {
 	    .address = direct->asked,
 	    .initiator = bpf_get_socket_cookie(ctx),
@@ -90,22 +114,27 @@ static __always_inline bool approve(struct bpf_sock_ops *ctx, const struct weft_
 	    .endpoint = direct->endpoint,
 	};
 
+	if (!tcp)
+		return NOT_APPROVED;
+	flow.isn = tcp->write_seq;
 	if (!add_flow(&direct->flow, &flow))
-		return false;
+		return NOT_APPROVED;
 	/* Whoever expires verdicts looks at the sockets next, to end what is no longer allowed.
 	 * This one can be seen by now; was it early enough? If not, it was decided by what was
 	 * known before.
 	 */
 	if (!verdict_has_expired(direct))
-		return true;
+		return APPROVED;
 	bpf_map_delete_elem(&weft_flows, &direct->flow);
 	count_reason(WEFT_R_NO_VERDICT);
-	return false;
+	return EXPIRED;
 }
 
-static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct weft_direct *direct)
+static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					      struct weft_direct *direct)
 {
 	struct weft_flow_key key;
+	enum approval approval;
 
 	flow_from_sockops(&key, ctx, direct->flow.netns);
 	if (!is_approved(direct, &key)) {
@@ -114,9 +143,19 @@ static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct w
 	}
 	direct->opened_ns = bpf_ktime_get_boot_ns();
 	direct->flow = key;
-	if (direct->path == WEFT_PATH_DIRECT && !approve(ctx, direct)) {
-		direct->path = WEFT_PATH_NONE;
-		return;
+	if (direct->path == WEFT_PATH_DIRECT) {
+		approval = approve(ctx, sk, direct);
+		if (approval == NOT_APPROVED) {
+			direct->path = WEFT_PATH_NONE;
+			return;
+		}
+		/* As plaintext it would have no identity, by which it may be denied now; and who puts
+		 * off a SYN (TCP_FASTOPEN_CONNECT) chooses when this happens.
+		 */
+		if (approval == EXPIRED) {
+			direct->flags |= WEFT_EVENT_EXPIRED;
+			cut_off(ctx);
+		}
 	}
 	watch_close(ctx);
 }
@@ -154,23 +193,6 @@ static __always_inline bool is_crossing_destination(const struct weft_direct *di
 	return flow && flow->kind == WEFT_FLOW_DIRECT && flow->src_netns == direct->dst_netns;
 }
 
-/* Leaves the socket without a way out or in; it ends when it is used, or soon after. sockops cannot
- * refuse a connection.
- */
-static __always_inline void cut_off(struct bpf_sock_ops *ctx, struct weft_direct *direct)
-{
-	int on = 1, probe_after_s = 1, give_up_ms = 1000;
-	char device[] = "lo";
-
-	direct->flags |= WEFT_EVENT_STRANGER;
-	count_reason(WEFT_R_IDENTITY_ERROR);
-	bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &give_up_ms, sizeof(give_up_ms));
-	bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after_s, sizeof(probe_after_s));
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPINTVL, &probe_after_s, sizeof(probe_after_s));
-}
-
 /* Do both pods want this connection to be express? */
 static __always_inline bool wants_express(const struct weft_direct *direct)
 {
@@ -199,10 +221,13 @@ static __always_inline void on_direct_answer(struct bpf_sock_ops *ctx, struct we
 					     bool crossing)
 {
 	if (direct->path == WEFT_PATH_DIRECT &&
-	    !(crossing ? is_crossing_destination(direct) : is_destination(direct)))
-		cut_off(ctx, direct);
-	else
-		on_direct_established(ctx, direct);
+	    !(crossing ? is_crossing_destination(direct) : is_destination(direct))) {
+		direct->flags |= WEFT_EVENT_STRANGER;
+		count_reason(WEFT_R_IDENTITY_ERROR);
+		cut_off(ctx);
+		return;
+	}
+	on_direct_established(ctx, direct);
 }
 
 /* The flow of a connection that a direct initiator has opened to this pod. */
@@ -273,6 +298,19 @@ static __always_inline void on_plain_accept(struct bpf_sock_ops *ctx, struct bpf
 	watch_close(ctx);
 	if (!(pod->flags & WEFT_POD_OPEN))
 		report_open(direct, tcp);
+}
+
+/* Somebody has taken over the address of a pod whose SYN is approved, and its port. Is what anybody
+ * from outside would be, and gets as far.
+ */
+static __always_inline void on_impostor(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					const struct weft_pod *pod,
+					const struct weft_flow_key *key)
+{
+	count_reason(WEFT_R_IDENTITY_ERROR);
+	if (!(pod->flags & WEFT_POD_OPEN))
+		cut_off(ctx);
+	on_plain_accept(ctx, sk, pod, key);
 }
 
 /* `state`: what the socket was in before it closed. */
@@ -360,7 +398,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock
 	struct weft_direct *direct = bpf_sk_storage_get(&weft_direct, sk, 0, 0);
 
 	if (direct)
-		on_direct_connect(ctx, direct);
+		on_direct_connect(ctx, sk, direct);
 	else
 		on_agent_connect(ctx, sk);
 }
@@ -399,7 +437,10 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
 			count_reason(WEFT_R_MAP_FULL);
 		break;
 	case WEFT_FLOW_DIRECT:
-		on_direct_accept(ctx, sk, &key, flow);
+		if (ctx->rcv_nxt == flow->isn + 1)
+			on_direct_accept(ctx, sk, &key, flow);
+		else
+			on_impostor(ctx, sk, pod, &key);
 		break;
 	}
 }

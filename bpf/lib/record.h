@@ -72,7 +72,7 @@ static __always_inline enum weft_reason end_reason(const struct weft_direct *dir
 
 	if (direct->flags & WEFT_EVENT_STRANGER)
 		return WEFT_R_IDENTITY_ERROR;
-	if (err == ECONNABORTED)
+	if (err == ECONNABORTED || direct->flags & WEFT_EVENT_EXPIRED)
 		return WEFT_R_POLICY_CHANGED;
 	if (err == ETIMEDOUT)
 		return WEFT_R_UPSTREAM_TIMEOUT;

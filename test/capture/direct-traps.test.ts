@@ -132,12 +132,14 @@ fast.setsockopt(socket.IPPROTO_TCP, 23, 100); in_background(tell_client, fast); 
     await bed.allow(84);
   });
 
-  test("is not approved: the destination's policies have changed", async () => {
+  test("is cut off: the destination's policies have changed", async () => {
     const client = await bed.capture.serve(bed.client, LATE);
+    await bed.ended(1);
     await bed.agent.expireVerdicts(bed.serverId);
-    expect(await client.ask("write")).toBe("sent");
-    await eventually("the SYN has come", async () => (await bed.agent.count("captured_inbound")) === 1);
-    expect([await bed.agent.count("direct"), await bed.agent.count("no_verdict")]).toEqual([1, 1]);
+    await client.ask("write");
+    expect(await bed.ended(1)).toMatchObject([{ asked: `${VIP4}:84`, reason: "policy_changed", established: false }]);
+    expect([await bed.agent.count("direct"), await bed.agent.count("captured_inbound")]).toEqual([1, 0]);
+    expect(await bed.agent.count("no_verdict")).toBe(1);
     expect(await bed.agent.openConnections()).toEqual([]);
   });
 

@@ -1,5 +1,7 @@
 #include "bpf/pod_table.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <mutex>
 
@@ -7,6 +9,17 @@
 #include "bpf/program_set.h"
 
 namespace weft {
+namespace {
+
+// A pod that comes back must not count what was decided about connections to it before it left: connect() may be long
+// ago when its SYN leaves.
+weft_pod NewPod() {
+  weft_pod pod{};
+  static_cast<void>(getrandom(&pod.epoch, sizeof(pod.epoch), 0));
+  return pod;
+}
+
+}  // namespace
 
 Status PodTable::Open(const PinPaths& pins) {
   if (const Status opened = OpenMap(pods_, pins.Map("weft_pods")); !opened) return opened;
@@ -34,7 +47,7 @@ Status PodTable::SetAddresses(uint64_t pod, const std::vector<IpAddress>& addres
 }
 
 Status PodTable::Set(uint64_t pod, const CapturedPod& facts) {
-  weft_pod value = pods_.Get(pod).value_or(weft_pod{});
+  weft_pod value = pods_.Get(pod).value_or(NewPod());
   value.flags &= WEFT_POD_OPEN;
   value.ip4 = {};
   value.ip6 = {};
