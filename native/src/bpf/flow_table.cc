@@ -22,6 +22,12 @@ std::optional<CapturedConnection> FlowTable::Find(uint64_t pod, const SocketAddr
   return CapturedConnection{FromAbi(flow->address), flow->endpoint};
 }
 
+std::vector<std::pair<weft_flow_key, weft_flow>> FlowTable::Direct() const {
+  auto flows = flows_.Entries();
+  std::erase_if(flows, [](const auto& entry) { return entry.second.kind != WEFT_FLOW_DIRECT; });
+  return flows;
+}
+
 void FlowTable::PurgePod(uint64_t pod) const {
   std::vector<weft_flow_key> keys;
   for (const auto& [key, flow] : flows_.Entries()) {
