@@ -24,6 +24,7 @@ import { CaClient, type CertificateAuthority } from "./identity/ca-client.ts";
 import { IdentityManager } from "./identity/identity-manager.ts";
 import type { Addon, EngineEvent } from "./native.ts";
 import { HostCache } from "./route/host-cache.ts";
+import type { RouteRequest } from "./route/route-book.ts";
 import { MeshState } from "./state/mesh-state.ts";
 import { AgentMetrics } from "./telemetry/agent-metrics.ts";
 import { Attributor } from "./telemetry/attribution.ts";
@@ -58,8 +59,6 @@ export interface Agent {
 }
 
 const HOST_REFRESH_MS = 5000;
-
-type RouteMiss = Extract<EngineEvent, { type: "route-miss" }>;
 
 /** Starts the agent. Rejects with one sentence when something that it cannot do without is missing. */
 export async function startAgent(config: AgentConfig, parts: AgentParts): Promise<Agent> {
@@ -182,7 +181,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   });
 
   function onEvents(events: readonly EngineEvent[]): void {
-    const misses: RouteMiss[] = [];
+    const misses: RouteRequest[] = [];
     for (const event of events) {
       switch (event.type) {
         case "closed":

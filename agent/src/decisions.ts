@@ -8,10 +8,10 @@ import { DirectPath } from "./direct/direct-path.ts";
 import type { EnginePort } from "./engine-port.ts";
 import { keysOfPod, type LocalPod, type LocalPods } from "./enroll/local-pods.ts";
 import { ProfileSync } from "./enroll/pod-profile.ts";
-import type { BpfPlane, Command, Engine, PodId, SocketAddress } from "./native.ts";
+import type { BpfPlane, Command, Engine } from "./native.ts";
 import { PolicySync } from "./policy/policy-sync.ts";
 import type { HostLookup } from "./route/compile.ts";
-import { RouteBook } from "./route/route-book.ts";
+import { RouteBook, type RouteRequest } from "./route/route-book.ts";
 import type { MeshState } from "./state/mesh-state.ts";
 import type { Attributor } from "./telemetry/attribution.ts";
 
@@ -42,7 +42,7 @@ export class Decisions {
     this.direct = new DirectPath({
       ...options,
       policies: this.#policies,
-      compile: (pod, destination) => port.push(this.routes.miss(pod, destination)),
+      compile: (requests) => this.#compile(requests),
     });
     this.routes = new RouteBook({
       view: state,
@@ -69,8 +69,8 @@ export class Decisions {
   }
 
   /** The engine has connections that wait for these routes. */
-  routesMissed(misses: readonly { readonly pod: PodId; readonly destination: SocketAddress }[]): void {
-    this.#port.push(misses.flatMap(({ pod, destination }) => this.routes.miss(pod, destination)));
+  routesMissed(requests: readonly RouteRequest[]): void {
+    this.#compile(requests);
     this.direct.flush();
   }
 
@@ -94,6 +94,10 @@ export class Decisions {
     this.routes.forgetPod(pod.id);
     this.#profiles.removePod(pod.id);
     this.#port.push(this.#policies.removePod(pod.id));
+  }
+
+  #compile(requests: readonly RouteRequest[]): void {
+    this.#port.push(requests.flatMap(({ pod, destination }) => this.routes.miss(pod, destination)));
   }
 
   #decide(commands: readonly Command[]): void {

@@ -7,6 +7,7 @@
  */
 import type { LocalPod, LocalPods } from "../enroll/local-pods.ts";
 import type { BpfPlane, DirectEndpoint, NetnsCookie, PodId, SocketAddress } from "../native.ts";
+import type { RouteRequest } from "../route/route-book.ts";
 import { familyOf } from "./choice.ts";
 import type { DirectPort } from "./direct-port.ts";
 import type { Verdict, VerdictBook } from "./verdict-book.ts";
@@ -100,12 +101,12 @@ export class DirectBook {
     this.#options.port.flush();
   }
 
-  /** The pod is captured, anew or again. `compile` answers for each destination that an earlier process had a route to. */
-  captured(pod: LocalPod, compile: (pod: PodId, destination: SocketAddress) => void): void {
+  /** The pod is captured, anew or again. `compile` is asked for its routes of an earlier process. */
+  captured(pod: LocalPod, compile: (requests: readonly RouteRequest[]) => void): void {
     if (!this.#adopted) return;
     const pinned = this.#pinned.get(pod.cookie) ?? [];
     this.#pinned.delete(pod.cookie);
-    for (const destination of pinned) compile(pod.id, destination);
+    compile(pinned.map((destination) => ({ pod: pod.id, destination })));
     this.settle();
   }
 
@@ -131,14 +132,15 @@ export class DirectBook {
    * Takes over what an earlier process has pinned, once pods and mesh are known: every route is compiled anew, which
    * replaces it without a gap, or goes with a pod that is gone.
    */
-  adopt(compile: (pod: PodId, destination: SocketAddress) => void): void {
+  adopt(compile: (requests: readonly RouteRequest[]) => void): void {
     const { plane, pods, port } = this.#options;
     this.#adopted = true;
+    const requests: RouteRequest[] = [];
     const held = new Set(plane.captured());
     for (const { pod: cookie, destination } of plane.routes()) {
       const pod = pods.byCookie(cookie);
       if (pod !== undefined) {
-        compile(pod.id, destination);
+        requests.push({ pod: pod.id, destination });
       } else if (held.has(cookie)) {
         const waiting = this.#pinned.get(cookie);
         if (waiting === undefined) this.#pinned.set(cookie, [destination]);
@@ -147,6 +149,7 @@ export class DirectBook {
         port.queue.push({ op: "remove-route", pod: cookie, destination });
       }
     }
+    compile(requests);
     this.settle();
   }
 

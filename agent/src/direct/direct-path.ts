@@ -5,9 +5,10 @@
 import { errorText, type Logger, type LogRoot } from "#lib/log.ts";
 import type { Reason } from "#lib/reasons.ts";
 import type { LocalPod, LocalPods } from "../enroll/local-pods.ts";
-import type { BpfPlane, Engine, NetnsCookie, PodId, SocketAddress } from "../native.ts";
+import type { BpfPlane, Engine, NetnsCookie, PodId } from "../native.ts";
 import type { PolicySync } from "../policy/policy-sync.ts";
 import type { LocalSource } from "../route/compile.ts";
+import type { RouteRequest } from "../route/route-book.ts";
 import type { MeshState } from "../state/mesh-state.ts";
 import type { Attributor } from "../telemetry/attribution.ts";
 import { DirectAttributor } from "../telemetry/direct-attribution.ts";
@@ -31,8 +32,8 @@ export interface DirectPathOptions {
   readonly attributor: Attributor;
   readonly network: string;
   readonly log: LogRoot;
-  /** Compiles the pod's route to a destination, as if a connection had asked for it. */
-  readonly compile: (pod: PodId, destination: SocketAddress) => void;
+  /** Compiles routes as if connections had asked for them. */
+  readonly compile: (requests: readonly RouteRequest[]) => void;
 }
 
 /** How long BPF may go on to send plaintext to addresses outside the mesh when nobody watches what they come to be. */

@@ -22,6 +22,12 @@ interface Entry {
   offered: string | undefined;
 }
 
+/** A route that somebody needs. */
+export interface RouteRequest {
+  readonly pod: PodId;
+  readonly destination: SocketAddress;
+}
+
 /** Told of what BPF may choose from, when it is another than before; nothing: it asks the agent. */
 export type DirectSink = (pod: PodId, destination: SocketAddress, endpoints: readonly DirectEndpoint[]) => void;
 
