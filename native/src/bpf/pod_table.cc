@@ -1,9 +1,8 @@
 #include "bpf/pod_table.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <mutex>
+#include <random>
 
 #include "bpf/abi_convert.h"
 #include "bpf/program_set.h"
