@@ -14,8 +14,7 @@ namespace {
 // ago when its SYN leaves.
 weft_pod NewPod() {
   weft_pod pod{};
-  // Cannot fail: so few bytes are given at once. GCC insists that somebody looks.
-  if (getrandom(&pod.epoch, sizeof(pod.epoch), 0) < 0) pod.epoch = 0;
+  pod.epoch = std::random_device{}();
   return pod;
 }
 
