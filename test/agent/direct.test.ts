@@ -37,8 +37,8 @@ beforeEach(() => {
   node.agent.forgetLines();
 });
 
-async function ask(from = client): Promise<string> {
-  return (await node.bed.run(from, process.execPath, ["-e", ASK, "--", server.ip, "8080"])).stdout;
+async function ask(from = client, to = server): Promise<string> {
+  return (await node.bed.run(from, process.execPath, ["-e", ASK, "--", to.ip, "8080"])).stdout;
 }
 
 const served = (from = client) => `from ::ffff:${from.ip}\n`;
@@ -140,6 +140,60 @@ describe("the second connection to a destination", () => {
     });
     permit();
     await becomesDirect();
+  });
+});
+
+describe("plaintext that needs no agent", () => {
+  let outside: NodePod;
+
+  beforeAll(async () => {
+    outside = node.addPod("outside", { "istio.io/dataplane-mode": "none" });
+    node.bed.spawn(outside, process.execPath, ["-e", SERVE]);
+    await node.bed.listening(outside, 8080);
+  });
+
+  /** A line that BPF has told of: the agent measures no round trip. */
+  async function toldByBpf(from: NodePod, to: NodePod): Promise<LogLine> {
+    return eventually("a connection that needs no agent", async () => {
+      expect(await ask(from, to)).toBe(served(from));
+      const own = node.agent.access().filter((line) => String(line["src.addr"]).startsWith(`${from.ip}:`));
+      return own.find(({ srtt_us }) => srtt_us !== undefined);
+    });
+  }
+
+  test("to somebody outside the mesh is the pod's line and proves nobody", async () => {
+    const line = await toldByBpf(client, outside);
+    expect(line).toMatchObject({
+      direction: "outbound",
+      "src.workload": "client",
+      "dst.addr": `${outside.ip}:8080`,
+      bytes_sent: 0,
+      bytes_recv: served().length,
+    });
+    expect(Object.keys(line)).not.toContain("src.identity");
+    // It joins the mesh: from now on it is reached through the mesh, or not at all.
+    node.agent.forgetLines();
+    node.publish(outside);
+    node.setLabels("outside", {});
+    await node.enrolled("outside");
+    const joined = await eventually("a connection within the mesh", async () => {
+      await ask(client, outside);
+      return node.agent.access().find((one) => one["dst.workload"] === "outside" && one.direction === "direct");
+    });
+    expect(joined).toMatchObject({ "src.identity": `${SA}/client`, "dst.identity": `${SA}/outside` });
+    node.setLabels("outside", { "istio.io/dataplane-mode": "none" });
+    node.publish(outside, { hbone: false });
+  });
+
+  test("from somebody outside into a pod without policies is its line", async () => {
+    await eventually("outside is out", () => node.redirection("outside") === undefined);
+    expect(await toldByBpf(outside, server)).toMatchObject({
+      direction: "inbound",
+      "src.workload": "outside",
+      "dst.workload": "server",
+      bytes_sent: served(outside).length,
+      bytes_recv: 0,
+    });
   });
 });
 
