@@ -239,7 +239,7 @@ describe("a new agent", () => {
   test("decides anew by what has changed meanwhile, for new and for open connections", () => {
     const { kernel } = started();
     bed.miss(CLIENT, VIP);
-    kernel.open = [{ kind: EVENT_OPEN, destination: TO_ONE }];
+    kernel.open = [{ kind: EVENT_OPEN, source: { ip: "10.0.0.1", port: 1000 }, destination: TO_ONE }];
     restart(kernel);
     bed.state.setPolicy(denial("no", "client"));
     bed.start([CLIENT, ONE, TWO], MESH.slice(0, 3));
@@ -260,6 +260,29 @@ describe("a new agent", () => {
     expect(kernel.directCommands.slice(told)).toContainEqual(
       expect.objectContaining({ op: "set-route", pod: 1n, destination: OUTSIDE }),
     );
+  });
+
+  test("trusts nothing that was decided for and about a pod that does not come in", () => {
+    const { kernel } = started();
+    bed.miss(CLIENT, TO_ONE);
+    bed.miss(TWO, TO_ONE);
+    restart(kernel);
+    bed.state.setPolicy(denial("no", "client"));
+    bed.start([ONE, TWO], MESH);
+    expect(kernel.verdict(CLIENT_TO_ONE)).toBeUndefined();
+    expect(kernel.pods.get(CLIENT.cookie)?.open).toBe(false);
+    expect(kernel.verdict({ ...CLIENT_TO_ONE, source: TWO.cookie })).toBe(true);
+  });
+
+  test("ends what is no longer allowed to a pod that comes in late", () => {
+    const { kernel } = started();
+    kernel.open = [{ kind: EVENT_OPEN, source: { ip: "10.0.0.1", port: 1000 }, destination: TO_ONE }];
+    restart(kernel);
+    bed.state.setPolicy(denial("no", "client"));
+    bed.start([CLIENT, TWO], MESH);
+    expect(kernel.ended).toEqual([]);
+    bed.enroll(ONE);
+    expect(kernel.ended).toHaveLength(1);
   });
 
   test("tells of connections that ended meanwhile once it can name them", () => {

@@ -137,6 +137,7 @@ export class DirectBook {
     this.#adopted = true;
     const requests: RouteRequest[] = [];
     const held = new Set(plane.captured());
+    this.#distrust(held);
     for (const { pod: cookie, destination } of plane.routes()) {
       const pod = pods.byCookie(cookie);
       if (pod !== undefined) {
@@ -151,6 +152,18 @@ export class DirectBook {
     }
     compile(requests);
     this.settle();
+  }
+
+  /**
+   * For a pod that the kernel holds and that is not in yet nobody decides, perhaps for long: what an earlier process
+   * decided for it and about it may be forbidden by now, and must not go on to count.
+   */
+  #distrust(held: ReadonlySet<NetnsCookie>): void {
+    const { pods, port } = this.#options;
+    const waiting = [...held].filter((cookie) => pods.byCookie(cookie) === undefined);
+    if (waiting.length === 0) return;
+    for (const pod of held) port.queue.push({ op: "expire-verdicts", pod });
+    for (const pod of waiting) port.queue.push({ op: "set-open", pod, open: false });
   }
 
   #acquire(source: LocalPod, endpoints: readonly DirectEndpoint[]): Verdict[] {

@@ -128,6 +128,8 @@ export class DirectPath {
     this.#attributor.forget();
     this.#book.captured(pod, this.#options.compile);
     this.#book.flush();
+    // While it was not ours to decide for, its policies may have changed under its open connections.
+    if (this.#book.adopted) this.#guard.check(new Set([pod.cookie]));
     this.#shortcuts.captured(pod);
   }
 
@@ -149,6 +151,8 @@ export class DirectPath {
     const lost = lostEvents(this.#options.plane);
     if (lost > this.#eventsLost) {
       this.#log.warn("records of connections were lost", { lost: lost - this.#eventsLost });
+      // Among them may have been doubtful ones.
+      if (this.#book.adopted) this.#guard.check(this.#everybody());
     }
     this.#eventsLost = lost;
   }
@@ -206,13 +210,17 @@ export class DirectPath {
   #adopt(): void {
     if (this.#book.adopted || !this.#podsKnown || !this.#options.state.synced) return;
     this.#book.adopt(this.#options.compile);
-    const everybody = new Set<NetnsCookie>();
-    for (const { cookie } of this.#options.pods.values()) everybody.add(cookie);
-    this.#guard.check(everybody);
+    this.#guard.check(this.#everybody());
     this.#permitPlain();
     this.#renewal = setInterval(() => this.#permitPlain(), PLAIN_RENEWED_MS);
     this.#renewal.unref();
     this.#tellHeld();
+  }
+
+  #everybody(): ReadonlySet<NetnsCookie> {
+    const everybody = new Set<NetnsCookie>();
+    for (const { cookie } of this.#options.pods.values()) everybody.add(cookie);
+    return everybody;
   }
 
   #permitPlain(): void {

@@ -39,6 +39,7 @@ export const EVENT_DENIED = 3;
 const ESTABLISHED = 1;
 const EXPRESS = 2;
 const REDIRECTED = 4;
+const ORPHAN = 64;
 
 export type DirectPathName = DirectConnection["path"];
 const PATHS: readonly (DirectPathName | undefined)[] = [undefined, "direct", "plain-out", "plain-in"];
@@ -133,6 +134,11 @@ export class EventCursor {
 
   get redirected(): boolean {
     return (this.#u32(FIELD.flags) & REDIRECTED) !== 0;
+  }
+
+  /** Of an open connection only the acceptor's end is left; the initiator's has made the record. */
+  get orphan(): boolean {
+    return (this.#u32(FIELD.flags) & ORPHAN) !== 0;
   }
 
   get sourcePod(): NetnsCookie {

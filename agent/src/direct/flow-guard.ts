@@ -16,6 +16,9 @@ interface Condemned {
 /** Ends whose records are on their way. Far more than end in one change; beyond it a record names no policy. */
 const MAX_REMEMBERED = 16_384;
 
+/** The kernel's list may miss one connection for each that closes while it is made; what was to end is looked for again. */
+const MAX_LOOKS = 4;
+
 export interface FlowGuardOptions {
   readonly plane: Pick<BpfPlane, "directConnections" | "endDirect">;
   readonly pods: LocalPods;
@@ -42,6 +45,11 @@ export class FlowGuard {
   /** Looks at the open connections to these pods. */
   check(destinations: ReadonlySet<NetnsCookie>): void {
     if (destinations.size === 0) return;
+    for (let look = 0; look < MAX_LOOKS && this.#look(destinations); look++);
+  }
+
+  /** Whether there was something to end. */
+  #look(destinations: ReadonlySet<NetnsCookie>): boolean {
     const ending: DirectRecord[] = [];
     // Thousands are of few kinds, which differ in the initiator's port; one of each is judged.
     const kinds = new Map<string, Condemned | undefined>();
@@ -57,6 +65,7 @@ export class FlowGuard {
       ending.push(one);
     }
     this.#end(ending);
+    return ending.length > 0;
   }
 
   /** Looks at the connection that the cursor is at, which was open a moment ago. */

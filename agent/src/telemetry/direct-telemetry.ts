@@ -48,7 +48,7 @@ export class DirectTelemetry {
     const open = { source: 0, destination: 0 };
     const event = new EventCursor(this.#options.connections());
     while (event.next()) {
-      const attribution = this.#options.attributor.attribute(event);
+      const attribution = event.orphan ? undefined : this.#options.attributor.attribute(event);
       if (attribution === undefined) continue;
       for (const series of attribution.series) series.addLive(event);
       if (attribution.direction !== "inbound") open.source++;
