@@ -23,7 +23,7 @@ function greeting(socket: Socket, looks: boolean): Greeting {
   return { server: process.argv[3] ?? hostname(), client, remote: raw?.remote, local: raw?.local };
 }
 
-createServer((socket) => {
+createServer({ noDelay: true }, (socket) => {
   let text = "";
   const first = (chunk: Buffer): void => {
     text += chunk.toString("latin1");

@@ -24,7 +24,7 @@ function tell(state: Held["state"]): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-const socket = connect({ host, port: Number(port) });
+const socket = connect({ host, port: Number(port), noDelay: true });
 const timer = setInterval(() => greeted && tell("going"), 100);
 socket.on("connect", () => socket.write("hold\n"));
 socket.on("data", (data: Buffer) => {
