@@ -252,6 +252,51 @@ describe("redirects go with their connections", () => {
     await eventually("the redirects are gone", () => bed.entries("weft_redirects") === 0);
   });
 
+  test("data with the SYN", async () => {
+    pair = await enrolledPair("bridge");
+    const { bed, plane, red, blue, redCookie, blueCookie } = pair;
+    const port = PORT + 1;
+    await approve(plane, redCookie, blueCookie, blue, port);
+    await bed.serve(blue, `fast_open_echo(${port})`);
+    expect(await bed.app(red, `show(fast_open("${blue.ip}", ${port}))`)).toEqual(["same", "same"]);
+    expect((await plane.counters()).redirected).toBe(2);
+    await eventually("the redirects are gone", () => bed.entries("weft_redirects") === 0);
+    // What the acceptor said before it heard from the initiator again.
+    expect(bed.seen().others).toBeLessThan(3);
+  });
+
+  test("two pods that connect to each other at once", async () => {
+    pair = await enrolledPair("bridge");
+    const { bed, plane, red, blue, redCookie, blueCookie } = pair;
+    await approve(plane, redCookie, blueCookie, blue, 7002);
+    await approve(plane, blueCookie, redCookie, red, 7001);
+    const ends = [
+      await bed.serve(red, `meet(7001, "${blue.ip}", 7002)`),
+      await bed.serve(blue, `meet(7002, "${red.ip}", 7001)`),
+    ];
+    // Neither SYN arrives before both have been sent.
+    const pods = [red, blue];
+    for (const pod of pods) {
+      bed.inPod(
+        pod,
+        `nft -f - <<EOF
+table ip deaf {
+  chain input {
+    type filter hook input priority 0
+    tcp flags & syn == syn drop
+  }
+}
+EOF`,
+      );
+    }
+    for (const end of ends) await end.ask("connect");
+    for (const pod of pods) bed.inPod(pod, "nft delete table ip deaf");
+    bed.seen();
+    expect(await Promise.all(ends.map((end) => end.ask("go")))).toEqual(["100000 b''", "100000 b''"]);
+    await eventually("the redirects are gone", () => bed.entries("weft_redirects") === 0);
+    expect(bed.seen().others).toBeLessThan(3);
+  });
+
   test("also when the acceptor never came about", async () => {
     pair = await enrolledPair("bridge");
     const { bed, plane, red, blue } = pair;

@@ -128,3 +128,48 @@ def reset_unheard(ip, port):
     sock.connect((ip, port))
     reset(sock)
     return "ended"
+
+
+def fast_open_echo(port):
+    """An echo that takes data with the SYN from who has a cookie."""
+    with open("/proc/sys/net/ipv4/tcp_fastopen", "w") as setting:
+        setting.write("3")
+    server = listener("::", port)
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 100)
+    in_background(echo, server)
+    stay()
+
+
+def fast_open(ip, port):
+    """Two connections: the first gets the cookie, the second brings data with its SYN."""
+    said = []
+    for _ in range(2):
+        with stream(family_of(ip)) as sock:
+            sock.settimeout(None)
+            sock.sendto(b"x" * 500, socket.MSG_FASTOPEN, (ip, port))
+            back = b""
+            while len(back) < 500:
+                back += sock.recv(500)
+            said.append(exchange(sock, 100_000))
+    return said
+
+
+def meet(own_port, ip, port):
+    """Connects when it is told to, without waiting; then exchanges with whoever does the same from the other end."""
+    sock = stream(family_of(ip))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("::" if ":" in ip else "0.0.0.0", own_port))
+    sock.setblocking(False)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(sock.connect_ex((ip, port)), flush=True)
+    sys.stdin.readline()
+    select.select([], [sock], [], TIMEOUT)
+    sock.settimeout(TIMEOUT)
+    in_background(send_all, sock, b"x" * 100_000)
+    count = 0
+    while count < 100_000:
+        count += len(sock.recv(1 << 16))
+    sock.shutdown(socket.SHUT_WR)
+    print(f"{count} {sock.recv(1)}", flush=True)
+    sock.close()
