@@ -171,18 +171,10 @@ static __always_inline void on_direct_established(struct bpf_sock_ops *ctx,
 	redirect_established(ctx, direct);
 }
 
-/* Nobody but the destination, whose own sklookup lets the SYN through, may have answered: another
- * pod may have its address by now, and an agent that is away tells nobody.
+/* Has the destination connected to this very socket (simultaneous open)? Then the SYN met a socket
+ * there, and no sklookup.
  */
-static __always_inline bool is_destination(const struct weft_direct *direct)
-{
-	const struct weft_flow *flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
-
-	return flow && flow->passed;
-}
-
-/* The same when both ends have connected, and their SYNs crossed: the other's is approved too. */
-static __always_inline bool is_crossing_destination(const struct weft_direct *direct)
+static __always_inline bool is_mutual(const struct weft_direct *direct)
 {
 	struct weft_flow_key key = direct->flow;
 	const struct weft_flow *flow;
@@ -191,6 +183,22 @@ static __always_inline bool is_crossing_destination(const struct weft_direct *di
 	flow_reverse(&key);
 	flow = bpf_map_lookup_elem(&weft_flows, &key);
 	return flow && flow->kind == WEFT_FLOW_DIRECT && flow->src_netns == direct->dst_netns;
+}
+
+/* Nobody but the destination, whose own sklookup lets the SYN through, may have answered: another
+ * pod may have its address by now, and an agent that is away tells nobody. `by_syn`: the answer was
+ * a SYN of its own.
+ */
+static __always_inline bool is_destination(const struct weft_direct *direct, bool by_syn)
+{
+	const struct weft_flow *flow;
+
+	if (!by_syn) {
+		flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
+		if (flow && flow->passed)
+			return true;
+	}
+	return is_mutual(direct);
 }
 
 /* Do both pods want this connection to be express? */
@@ -218,10 +226,9 @@ static __always_inline void offer_express(struct bpf_sock_ops *ctx, struct bpf_s
 
 /* The initiator's end has got an answer. */
 static __always_inline void on_direct_answer(struct bpf_sock_ops *ctx, struct weft_direct *direct,
-					     bool crossing)
+					     bool by_syn)
 {
-	if (direct->path == WEFT_PATH_DIRECT &&
-	    !(crossing ? is_crossing_destination(direct) : is_destination(direct))) {
+	if (direct->path == WEFT_PATH_DIRECT && !is_destination(direct, by_syn)) {
 		direct->flags |= WEFT_EVENT_STRANGER;
 		count_reason(WEFT_R_IDENTITY_ERROR);
 		cut_off(ctx);
