@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
-#include <tuple>
 #include <utility>
 
 #include "bpf/abi_convert.h"
@@ -15,16 +14,6 @@
 #include "bpf/socket_diag.h"
 
 namespace weft {
-namespace {
-
-// What tells direct connections apart.
-using DirectName = std::tuple<uint64_t, SocketAddress, SocketAddress>;
-
-DirectName NameOf(uint64_t destination_pod, const weft_address& source, const weft_address& destination) {
-  return {destination_pod, FromAbi(source), FromAbi(destination)};
-}
-
-}  // namespace
 
 BpfPlane::BpfPlane(const BpfPlaneConfig& config)
     : pins_(config.pin_dir),
@@ -210,30 +199,7 @@ Status BpfPlane::SetOpen(uint64_t pod, bool open) {
 
 Result<std::vector<weft_event>> BpfPlane::DirectConnections() const {
   if (!open_connections_) return std::vector<weft_event>{};
-  Result<std::vector<weft_event>> open = open_connections_->Read();
-  if (!open) return open;
-  // The kernel walks its sockets in portions and counts where it stopped: it skips one for each that closes meanwhile.
-  // Which connections there are is known from their flows; what was skipped comes without figures.
-  std::set<DirectName> listed;
-  for (const weft_event& event : *open) {
-    if (event.path == WEFT_PATH_DIRECT) listed.insert(NameOf(event.dst_netns, event.source, event.destination));
-  }
-  for (const auto& [key, flow] : flows_.Direct()) {
-    const weft_address source{.ip = key.src, .port = key.src_port, ._pad = 0, ._pad2 = 0};
-    const weft_address destination{.ip = key.dst, .port = key.dst_port, ._pad = 0, ._pad2 = 0};
-    if (listed.contains(NameOf(key.netns, source, destination))) continue;
-    weft_event event{};
-    event.kind = WEFT_EVENT_OPEN;
-    event.path = WEFT_PATH_DIRECT;
-    event.src_netns = flow.src_netns;
-    event.dst_netns = key.netns;
-    event.source = source;
-    event.asked = flow.address;
-    event.destination = destination;
-    event.endpoint = flow.endpoint;
-    open->push_back(event);
-  }
-  return open;
+  return open_connections_->Read(flows_);
 }
 
 std::optional<CapturedConnection> BpfPlane::OriginalDestination(const SocketAddress& peer, const SocketAddress& local) {
