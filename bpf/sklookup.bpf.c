@@ -101,6 +101,8 @@ int weft_sklookup(struct bpf_sk_lookup *ctx)
 		count_reason(WEFT_R_DIRECT);
 		return SK_PASS;
 	}
+	if (flow && flow->kind == WEFT_FLOW_REFUSED)
+		return SK_DROP;
 	if (from_inside(&key))
 		return SK_PASS;
 	if (is_probe(&key)) {

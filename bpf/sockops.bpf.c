@@ -97,9 +97,26 @@ static __always_inline void cut_off(struct bpf_sock_ops *ctx)
 enum approval {
 	NOT_APPROVED,
 	APPROVED,
-	/* What was decided at connect() does not hold any more. */
+	/* What was decided at connect() does not hold any more. As plaintext it would have no
+	 * identity, by which it may be denied now; and who puts off a SYN (TCP_FASTOPEN_CONNECT)
+	 * chooses when this happens.
+	 */
 	EXPIRED,
 };
+
+/* Has sklookup of the destination drop the SYN that is about to leave. */
+static __always_inline void refuse(struct bpf_sock_ops *ctx, struct weft_direct *direct)
+{
+	struct weft_flow *flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
+
+	direct->flags |= WEFT_EVENT_EXPIRED;
+	count_reason(WEFT_R_NO_VERDICT);
+	if (flow)
+		flow->kind = WEFT_FLOW_REFUSED;
+	/* Whoever has the address now: that pod does not ask any more. */
+	if (!flow || !enrolled_pod(direct->dst_netns))
+		cut_off(ctx);
+}
 
 /* Lets the SYN that is about to leave pass sklookup of the destination. */
 static __always_inline enum approval approve(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
@@ -123,11 +140,7 @@ static __always_inline enum approval approve(struct bpf_sock_ops *ctx, struct bp
 	 * This one can be seen by now; was it early enough? If not, it was decided by what was
 	 * known before.
 	 */
-	if (!verdict_has_expired(direct))
-		return APPROVED;
-	bpf_map_delete_elem(&weft_flows, &direct->flow);
-	count_reason(WEFT_R_NO_VERDICT);
-	return EXPIRED;
+	return verdict_has_expired(direct) ? EXPIRED : APPROVED;
 }
 
 static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
@@ -149,13 +162,8 @@ static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct b
 			direct->path = WEFT_PATH_NONE;
 			return;
 		}
-		/* As plaintext it would have no identity, by which it may be denied now; and who puts
-		 * off a SYN (TCP_FASTOPEN_CONNECT) chooses when this happens.
-		 */
-		if (approval == EXPIRED) {
-			direct->flags |= WEFT_EVENT_EXPIRED;
-			cut_off(ctx);
-		}
+		if (approval == EXPIRED)
+			refuse(ctx, direct);
 	}
 	watch_close(ctx);
 }

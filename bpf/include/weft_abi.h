@@ -135,6 +135,8 @@ WEFT_ASSERT_SIZE(struct weft_flow_key, 48);
  * destination, whose sk_lookup asks. address: what the application asked for.
  */
 #define WEFT_FLOW_DIRECT 3
+/* As WEFT_FLOW_DIRECT, but its verdict had expired when the SYN was to leave: sk_lookup drops it. */
+#define WEFT_FLOW_REFUSED 4
 
 struct weft_flow {
 	struct weft_address address;

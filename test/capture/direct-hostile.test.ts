@@ -72,6 +72,20 @@ print(error_of(lambda: s.send(b"x") and line(s)), flush=True); sys.stdin.readlin
     expect([await bed.agent.count("captured_inbound"), await bed.agent.count("direct")]).toEqual([0, 1]);
   });
 
+  test("does not leave so from a socket that is bound to a device by a program without capabilities", async () => {
+    const bound = await bed.capture.serve(
+      bed.client,
+      `import os
+os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+s = stream(V4, device="eth0"); s.settimeout(5); s.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1); s.connect(("${VIP4}", 84))
+print("ready", flush=True); sys.stdin.readline()
+print(error_of(lambda: s.send(b"x") and line(s)), flush=True); sys.stdin.readline()`,
+    );
+    await bed.agent.expireVerdicts(bed.serverId);
+    expect(await bound.ask("write")).not.toContain("accept");
+    expect([await bed.agent.count("captured_inbound"), await bed.agent.count("direct")]).toEqual([0, 1]);
+  });
+
   test("is not approved by the epoch of a pod that has left the mesh and come back", async () => {
     await bed.agent.release(bed.serverId);
     await bed.agent.steer(bed.server);
