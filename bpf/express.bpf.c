@@ -151,6 +151,7 @@ int weft_express_msg(struct sk_msg_md *msg)
 	struct weft_express_end *sender, *receiver;
 	struct weft_express_pair *pair;
 	__u32 size = msg->size;
+	__u32 lags = 1;
 	long verdict;
 	__u64 cookie;
 
@@ -171,11 +172,13 @@ int weft_express_msg(struct sk_msg_md *msg)
 		sender = &pair->end[WEFT_EXPRESS_ACCEPTOR];
 		receiver = &pair->end[WEFT_EXPRESS_INITIATOR];
 	}
+	cookie = receiver->cookie;
 	if (!may_go_directly(sk, sender, receiver)) {
+		if (sender->mode == WEFT_EXPRESS_DIRECT)
+			bpf_map_update_elem(&weft_lagging, &cookie, &lags, BPF_ANY);
 		sender->mode = WEFT_EXPRESS_TCP;
 		return SK_PASS;
 	}
-	cookie = receiver->cookie;
 	verdict = bpf_msg_redirect_hash(msg, &weft_express, &cookie, BPF_F_INGRESS);
 	if (verdict != SK_PASS) {
 		sender->mode = WEFT_EXPRESS_TCP;

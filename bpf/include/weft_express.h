@@ -103,5 +103,6 @@ WEFT_ASSERT_SIZE(struct weft_express_total, 16);
 #define WEFT_GUARD_PASS (1U << 6)
 #define WEFT_GUARD_KERNEL_SOCKET (1U << 7)
 #define WEFT_GUARD_LEAVE (1U << 8)
+#define WEFT_GUARD_WAKE (1U << 9)
 
 #endif

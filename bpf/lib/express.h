@@ -39,6 +39,15 @@ struct {
 	__type(value, struct weft_express_pair);
 } weft_pairs SEC(".maps");
 
+/* Cookies of receivers that have both direct bytes and TCP's to read, for express_wake.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WEFT_MAX_EXPRESS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} weft_lagging SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -104,6 +113,7 @@ struct sock___express {
 
 struct tcp_sock___express {
 	__u32 copied_seq;
+	__u32 rcv_nxt;
 	__u32 write_seq;
 	__u64 bytes_sent;
 	__u64 bytes_received;
@@ -198,26 +208,31 @@ static __always_inline struct file___express *file_of(const struct sock___expres
 	return BPF_CORE_READ(sock, sk_socket, file);
 }
 
-/* Nothing that was sent directly waits in this socket or is on its way: the kernel would throw it
- * away with the socket's place in the SOCKHASH.
- */
-static __always_inline bool express_quiet(const struct sock___express *sock,
-					  const struct weft_express_end *sender)
+/* Do direct bytes wait in this socket? */
+static __always_inline bool has_direct(const struct sock___express *sock)
 {
 	struct list_head___express *head, *first = NULL;
 	__u64 psock;
 
-	if (!sender->bytes)
-		return true;
-	if (bpf_ktime_get_coarse_ns() - sender->sent_ns < WEFT_EXPRESS_QUIET_NS)
-		return false;
 	/* The low bits are flags. */
 	psock = (__u64)BPF_CORE_READ(sock, sk_user_data) & ~7ULL;
 	if (!psock)
 		return false;
 	head = __builtin_preserve_access_index(&((struct sk_psock___express *)psock)->ingress_msg);
 	bpf_core_read(&first, sizeof(first), &head->next);
-	return first == head;
+	return first != head;
+}
+
+/* Nothing that was sent directly waits in this socket or is on its way: the kernel would throw it
+ * away with the socket's place in the SOCKHASH.
+ */
+static __always_inline bool express_quiet(const struct sock___express *sock,
+					  const struct weft_express_end *sender)
+{
+	if (!sender->bytes)
+		return true;
+	return bpf_ktime_get_coarse_ns() - sender->sent_ns >= WEFT_EXPRESS_QUIET_NS &&
+	       !has_direct(sock);
 }
 
 /* How many threads and event queues are looked through. */
@@ -315,6 +330,12 @@ static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bp
 /* CLOSE of the initiator, after its record. */
 static __always_inline void express_close(__u64 initiator)
 {
+	const struct weft_express_pair *pair = bpf_map_lookup_elem(&weft_pairs, &initiator);
+
+	if (!pair)
+		return;
+	bpf_map_delete_elem(&weft_lagging, &pair->end[WEFT_EXPRESS_INITIATOR].cookie);
+	bpf_map_delete_elem(&weft_lagging, &pair->end[WEFT_EXPRESS_ACCEPTOR].cookie);
 	bpf_map_delete_elem(&weft_pairs, &initiator);
 }
 

@@ -52,7 +52,9 @@ export class ExpressBed {
     this.server = this.pods.addPod("server");
     this.dir = mkdtempSync(join(tmpdir(), "weft-express-"));
     mkdirSync(this.pods.podsCgroup, { recursive: true });
-    this.#express = spawn(`${BUILT}bed`, [this.pods.podsCgroup], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#express = spawn(`${BUILT}bed`, [this.pods.podsCgroup, this.client.netnsPath, this.server.netnsPath], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     if (this.#express.stdout === null) throw new Error("no output of the express bed");
     this.#answers = createInterface({ input: this.#express.stdout })[Symbol.asyncIterator]();
   }

@@ -113,7 +113,8 @@ Result<uint64_t> BpfPlane::CapturePod(const CapturedPod& pod) {
   Status status = pods_.SetAddresses(*cookie, pod.addresses);
   if (status) status = programs_.AttachPod(*cookie, netns->fd());
   CapturedPod facts = pod;
-  facts.express = pod.express && express_.Offer();
+  facts.express = pod.express && express_.Offer(*cookie, netns->fd());
+  if (!facts.express) express_.Release(*cookie);
   if (status) status = pods_.Set(*cookie, facts);
   if (!status) {
     // Letting go of a pod that was captured before would put its plaintext on the wire; it keeps what it had.
@@ -130,6 +131,7 @@ Status BpfPlane::ReleasePod(uint64_t pod) {
   // While the pod is captured still: whatever comes back under this cookie finds no verdict of an earlier time.
   direct_->PurgePod(pod);
   redirect_.RemovePod(pod);
+  express_.Release(pod);
   pods_.Remove(pod);
   const Status detached = RemovePin(pins_.Pod(pod));
   for (const uint32_t family : {AF_INET, AF_INET6}) {

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 
 #include "base/result.h"
+#include "bpf/express_waker.h"
 
 namespace weft {
 
@@ -22,16 +25,18 @@ class Express {
   void StartTest(const std::string& cgroup);
   // Why there are none; empty: they are offered. Waits for the test, which takes a tenth of a second.
   const std::string& WhyOff();
-  // Makes ready for the next pod that asks. False: it goes without.
-  bool Offer();
+  // Makes ready for a pod that asks, in this namespace. False: it goes without.
+  bool Offer(uint64_t pod, int netns);
+  // The pod has gone, or no longer asks.
+  void Release(uint64_t pod);
 
  private:
-  Status Attach() const;
+  Status Attach();
 
   const PinPaths& pins_;
   std::thread test_;
   std::string off_ = "this kernel was not tested";
-  bool attached_ = false;
+  std::unique_ptr<ExpressWaker> waker_;
 };
 
 }  // namespace weft

@@ -22,6 +22,9 @@ namespace {
 constexpr uint64_t kEndlessBytes = 48 << 20;
 constexpr uint64_t kSomeBytes = 100'000;
 
+// Before the sender's TCP asks again, which would be an event too.
+constexpr std::chrono::milliseconds kSoon(150);
+
 Error Broken(std::string what) { return Error{EPROTO, std::move(what)}; }
 
 uint64_t SentDirectly(const ExpressTrial& trial, const SocketPair& pair) {
@@ -259,6 +262,33 @@ Status EveryMessageIsAnEvent(const ExpressTrial&) {
   return ExpectStream(pair->acceptor.get(), 0, 8);
 }
 
+// As nginx does: a read that comes short means that there is nothing more, until the next event.
+Status ShortReadsFindTheRest(const ExpressTrial& trial) {
+  const Result<SocketPair> pair = SocketPair::Open();
+  if (!pair) return pair.error();
+  const UniqueFd queue(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
+  if (epoll_ctl(queue.get(), EPOLL_CTL_ADD, pair->acceptor.get(), &event) != 0) return Error{errno, "epoll_ctl"};
+  // Direct bytes, then a few of TCP's, and no more that would come later.
+  uint64_t sent = 0;
+  while (SentDirectly(trial, *pair) == sent) {
+    if (sent > kEndlessBytes) return Broken("nothing goes by TCP");
+    if (const Status more = SendAll(pair->initiator.get(), sent, kSomeBytes); !more) return more;
+    sent += kSomeBytes;
+  }
+  std::vector<uint8_t> buffer(50'000);
+  for (uint64_t got = 0; got < sent;) {
+    if (epoll_wait(queue.get(), &event, 1, static_cast<int>(kSoon.count())) != 1) return Broken("no event comes");
+    for (size_t n = buffer.size(); n == buffer.size();) {
+      const ssize_t read = recv(pair->acceptor.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (read < 0 && errno != EAGAIN) return Error{errno, "recv"};
+      n = read < 0 ? 0 : static_cast<size_t>(read);
+      got += n;
+    }
+  }
+  return Ok{};
+}
+
 constexpr std::array kChecks = {
     ExpressCheck{"bytes do not go directly on this kernel", 0, &BytesGoDirectly},
     ExpressCheck{"a reader that has stopped does not stop its sender", WEFT_GUARD_BACKLOG, &StoppedReaderStopsSender},
@@ -274,6 +304,7 @@ constexpr std::array kChecks = {
     ExpressCheck{"a reset takes away bytes that came before it", 0, &ResetComesAfterBytes},
     ExpressCheck{"FIONREAD does not count what waits", 0, &WaitingBytesAreCounted},
     ExpressCheck{"edge-triggered readers miss messages", 0, &EveryMessageIsAnEvent},
+    ExpressCheck{"readers that read short miss the rest", WEFT_GUARD_WAKE, &ShortReadsFindTheRest},
 };
 
 }  // namespace

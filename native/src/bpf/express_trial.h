@@ -7,10 +7,12 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "bpf/cgroup.h"
+#include "bpf/express_waker.h"
 #include "weft_express.h"
 
 struct express_bpf;
 struct express_trial_bpf;
+struct express_wake_bpf;
 
 namespace weft {
 
@@ -25,6 +27,8 @@ class ExpressTrial {
     uint64_t only_netns = 0;
   };
 
+  // Readers in this namespace are woken as in a mesh. `id`: of the namespace.
+  Status Wake(uint64_t id, int netns) { return waker_->Watch(id, netns); }
   // From the return on, new connections between sockets of processes in the cgroup are express.
   static Result<ExpressTrial> Start(const Cgroup& cgroup, Options options);
 
@@ -44,9 +48,12 @@ class ExpressTrial {
   struct Close {
     void operator()(express_bpf* programs) const;
     void operator()(express_trial_bpf* programs) const;
+    void operator()(express_wake_bpf* programs) const;
   };
   std::unique_ptr<express_bpf, Close> message_;
   std::unique_ptr<express_trial_bpf, Close> sockops_;
+  std::unique_ptr<express_wake_bpf, Close> wake_;
+  std::unique_ptr<ExpressWaker> waker_;
   UniqueFd link_;
 };
 
