@@ -92,8 +92,8 @@ int weft_sklookup(struct bpf_sk_lookup *ctx)
 	if (ctx->protocol != IPPROTO_TCP || ctx->local_port == WEFT_PORT_INBOUND_HBONE)
 		return SK_PASS;
 	flow_from_lookup(&key, ctx);
-	/* Once it has been accepted, its packets find their socket. A SYN that comes here is another's,
-	 * who has the client's address by now.
+	/* Once it has been accepted, its packets find their socket. A SYN that comes here is
+	 * another's, who has the client's address by now.
 	 */
 	flow = bpf_map_lookup_elem(&weft_flows, &key);
 	if (flow && flow->kind == WEFT_FLOW_DIRECT && !flow->acceptor) {

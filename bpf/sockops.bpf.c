@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* sockops, at the pods' cgroup (and at the agent's, when that is elsewhere).
  *
- * Changes: nothing of the connection. Before a SYN leaves, it writes down by 4-tuple what the other
+ * Changes: nothing of an approved connection. Before a SYN leaves, it writes down by 4-tuple what the other
  * end must know: the original destination of a steered connection (read by the agent at accept),
  * the real client of a connection that the agent dials (copied to the accepted socket), that a
  * direct connection is approved (asked for by sklookup of the destination). Removes it when the
  * connection ends, refused SYNs included. Connections that do not pass the agent end with a record
- * for it.
+ * for it. Who turns out not to talk to the pod that was decided about is cut off (lib/approval.h).
  *
  * Failure: closed. Without an entry the agent refuses the connection (full map: counted), and a
  * direct one is plaintext from outside like any other; without a client entry the application sees
@@ -16,6 +16,7 @@
  */
 #include "lib/core.h"
 #include "lib/agent.h"
+#include "lib/approval.h"
 #include "lib/counters.h"
 #include "lib/direct.h"
 #include "lib/events.h"
@@ -44,104 +45,8 @@ static __always_inline void watch_close(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-/* Whether there was room for it. */
-static __always_inline bool add_flow(const struct weft_flow_key *key, const struct weft_flow *flow)
-{
-	if (!bpf_map_update_elem(&weft_flows, key, flow, BPF_ANY))
-		return true;
-	count_reason(WEFT_R_MAP_FULL);
-	return false;
-}
-
 /* ---- connections that do not pass the agent ----------------------------------------------------
  */
-
-/* Is this the connection that connect() approved? The pod may have been released and the socket
- * used for something else meanwhile, and routing may have chosen an address that policies were not
- * asked about.
- */
-static __always_inline bool is_approved(const struct weft_direct *direct,
-					const struct weft_flow_key *actual)
-{
-	const struct weft_pod *pod = enrolled_pod(direct->src_netns);
-
-	if (!pod || actual->dst_port != direct->flow.dst_port ||
-	    !ip_equal(&actual->dst, &direct->flow.dst))
-		return false;
-	return direct->path == WEFT_PATH_PLAIN_OUT ||
-	       ip_equal(&actual->src, ip_is_v4(&actual->src) ? &pod->ip4 : &pod->ip6);
-}
-
-static __always_inline bool verdict_has_expired(const struct weft_direct *direct)
-{
-	const struct weft_pod *destination = enrolled_pod(direct->dst_netns);
-
-	return !destination || destination->epoch != direct->epoch;
-}
-
-/* Leaves the socket without a way out or in; it ends when it is used, or soon after. sockops cannot
- * refuse a connection.
- */
-static __always_inline void cut_off(struct bpf_sock_ops *ctx)
-{
-	int on = 1, probe_after_s = 1, give_up_ms = 1000;
-	char device[] = "lo";
-
-	bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &give_up_ms, sizeof(give_up_ms));
-	bpf_setsockopt(ctx, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after_s, sizeof(probe_after_s));
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_KEEPINTVL, &probe_after_s, sizeof(probe_after_s));
-}
-
-enum approval {
-	NOT_APPROVED,
-	APPROVED,
-	/* What was decided at connect() does not hold any more. As plaintext it would have no
-	 * identity, by which it may be denied now; and who puts off a SYN (TCP_FASTOPEN_CONNECT)
-	 * chooses when this happens.
-	 */
-	EXPIRED,
-};
-
-/* Has sklookup of the destination drop the SYN that is about to leave. */
-static __always_inline void refuse(struct bpf_sock_ops *ctx, struct weft_direct *direct)
-{
-	struct weft_flow *flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
-
-	direct->flags |= WEFT_EVENT_EXPIRED;
-	count_reason(WEFT_R_NO_VERDICT);
-	if (flow)
-		flow->kind = WEFT_FLOW_REFUSED;
-	/* Whoever has the address now: that pod does not ask any more. */
-	if (!flow || !enrolled_pod(direct->dst_netns))
-		cut_off(ctx);
-}
-
-/* Lets the SYN that is about to leave pass sklookup of the destination. */
-static __always_inline enum approval approve(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
-					     const struct weft_direct *direct)
-{
-	const struct tcp_sock___weft *tcp = tcp_of(sk);
-	struct weft_flow flow = {
-	    .address = direct->asked,
-	    .initiator = bpf_get_socket_cookie(ctx),
-	    .src_netns = direct->src_netns,
-	    .kind = WEFT_FLOW_DIRECT,
-	    .endpoint = direct->endpoint,
-	};
-
-	if (!tcp)
-		return NOT_APPROVED;
-	flow.isn = tcp->write_seq;
-	if (!add_flow(&direct->flow, &flow))
-		return NOT_APPROVED;
-	/* Whoever expires verdicts looks at the sockets next, to end what is no longer allowed.
-	 * This one can be seen by now; was it early enough? If not, it was decided by what was
-	 * known before.
-	 */
-	return verdict_has_expired(direct) ? EXPIRED : APPROVED;
-}
 
 static __always_inline void on_direct_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 					      struct weft_direct *direct)
@@ -177,36 +82,6 @@ static __always_inline void on_direct_established(struct bpf_sock_ops *ctx,
 	direct->flags |= WEFT_EVENT_ESTABLISHED;
 	watch_close(ctx);
 	redirect_established(ctx, direct);
-}
-
-/* Has the destination connected to this very socket (simultaneous open)? Then the SYN met a socket
- * there, and no sklookup.
- */
-static __always_inline bool is_mutual(const struct weft_direct *direct)
-{
-	struct weft_flow_key key = direct->flow;
-	const struct weft_flow *flow;
-
-	key.netns = direct->src_netns;
-	flow_reverse(&key);
-	flow = bpf_map_lookup_elem(&weft_flows, &key);
-	return flow && flow->kind == WEFT_FLOW_DIRECT && flow->src_netns == direct->dst_netns;
-}
-
-/* Nobody but the destination, whose own sklookup lets the SYN through, may have answered: another
- * pod may have its address by now, and an agent that is away tells nobody. `by_syn`: the answer was
- * a SYN of its own.
- */
-static __always_inline bool is_destination(const struct weft_direct *direct, bool by_syn)
-{
-	const struct weft_flow *flow;
-
-	if (!by_syn) {
-		flow = bpf_map_lookup_elem(&weft_flows, &direct->flow);
-		if (flow && flow->passed)
-			return true;
-	}
-	return is_mutual(direct);
 }
 
 /* Do both pods want this connection to be express? */
@@ -319,8 +194,7 @@ static __always_inline void on_plain_accept(struct bpf_sock_ops *ctx, struct bpf
  * from outside would be, and gets as far.
  */
 static __always_inline void on_impostor(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
-					const struct weft_pod *pod,
-					const struct weft_flow_key *key)
+					const struct weft_pod *pod, const struct weft_flow_key *key)
 {
 	count_reason(WEFT_R_IDENTITY_ERROR);
 	if (!(pod->flags & WEFT_POD_OPEN))
@@ -379,8 +253,11 @@ static __always_inline void on_agent_connect(struct bpf_sock_ops *ctx, struct bp
 		flow.address = peer->address;
 		flow.endpoint = peer->endpoint;
 	}
-	if (add_flow(&key, &flow))
-		watch_close(ctx);
+	if (bpf_map_update_elem(&weft_flows, &key, &flow, BPF_ANY)) {
+		count_reason(WEFT_R_MAP_FULL);
+		return;
+	}
+	watch_close(ctx);
 }
 
 /* An application may connect, write and close before the agent has looked up where to: the kernel
