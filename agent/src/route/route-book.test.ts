@@ -32,6 +32,16 @@ function setup(maxRoutes?: number) {
   return { state, hosts, book, held, apply, pushes: () => pushes };
 }
 
+test("a pod that asks for many destinations loses its own routes, not those of others", () => {
+  const { book, apply, held } = setup(3);
+  apply(book.miss(2, { ip: "192.0.2.99", port: 80 }));
+  for (const last of [1, 2, 3, 4]) apply(book.miss(1, { ip: `192.0.2.${last}`, port: 80 }));
+  expect([...held.keys()]).toEqual(["192.0.2.99:80", "192.0.2.3:80", "192.0.2.4:80"]);
+  expect(book.size).toBe(3);
+  book.forgetPod(1);
+  expect(book.size).toBe(1);
+});
+
 describe("a change", () => {
   test("pushes only routes that rest on it, and only when they come out different", () => {
     const { state, book, held, apply, pushes } = setup();

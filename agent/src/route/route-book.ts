@@ -1,9 +1,11 @@
 /**
- * The routes that the engine holds, and what BPF may choose from by itself. A miss compiles one; a change of the mesh compiles again only those that rest on
- * what changed, and pushes only those that came out different. Bounded: the least recently compiled leave first, and
- * the engine asks again for one that is still needed.
+ * The routes that the engine holds, and what BPF may choose from by itself. A miss compiles one; a change of the mesh
+ * compiles again only those that rest on what changed, and pushes only those that came out different. Bounded: the pod
+ * with most routes loses its least recently compiled one, so that one that scans addresses cannot take those of others,
+ * and the engine asks again for one that is still needed.
  */
 import { hash } from "node:crypto";
+import { joinHostPort } from "#lib/address.ts";
 import type { Command, DirectEndpoint, PodId, Route, SocketAddress } from "../native.ts";
 import { type MeshView, SYNCED_KEY } from "../state/mesh-state.ts";
 import type { Workload } from "../state/model.ts";
@@ -12,6 +14,7 @@ import { compileRoute, type HostLookup, type LocalSource } from "./compile.ts";
 export const MAX_ROUTES = 65_536;
 
 interface Entry {
+  /** The destination as text. */
   readonly id: string;
   readonly pod: PodId;
   readonly destination: SocketAddress;
@@ -46,15 +49,17 @@ export interface RouteBookOptions {
 
 export class RouteBook {
   readonly #options: RouteBookOptions;
-  readonly #entries = new Map<string, Entry>();
+  /** By pod, the least recently compiled first. */
+  readonly #entries = new Map<PodId, Map<string, Entry>>();
   readonly #dependents = new Map<string, Set<Entry>>();
+  #size = 0;
 
   constructor(options: RouteBookOptions) {
     this.#options = options;
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#size;
   }
 
   /** Whether some route rests on this key. */
@@ -64,14 +69,16 @@ export class RouteBook {
 
   /** Answers a `route-miss`. No command yet when the source or a host name is still unknown. */
   miss(pod: PodId, destination: SocketAddress): Command[] {
-    const id = entryId(pod, destination);
-    const known = this.#entries.get(id);
+    const id = joinHostPort(destination.ip, destination.port);
+    const own = this.#entries.get(pod) ?? new Map<string, Entry>();
+    this.#entries.set(pod, own);
+    const known = own.get(id);
     const commands: Command[] = [];
     const entry = known ?? { id, pod, destination, dependencies: new Set(), pushed: undefined, offered: undefined };
     // Asked again: whatever we believe, the engine does not have it.
     entry.pushed = undefined;
-    this.#entries.delete(id);
-    this.#entries.set(id, entry);
+    if (!own.delete(id)) this.#size++;
+    own.set(id, entry);
     this.#compile(entry, commands);
     this.#evict(commands);
     return commands;
@@ -88,7 +95,7 @@ export class RouteBook {
 
   /** The engine drops a removed pod's routes by itself. */
   forgetPod(pod: PodId): void {
-    for (const entry of this.#entries.values()) if (entry.pod === pod) this.#forget(entry);
+    for (const entry of this.#entries.get(pod)?.values() ?? []) this.#forget(entry);
   }
 
   #compile(entry: Entry, commands: Command[]): void {
@@ -137,19 +144,26 @@ export class RouteBook {
 
   #evict(commands: Command[]): void {
     const limit = this.#options.maxRoutes ?? MAX_ROUTES;
-    for (const entry of this.#entries.values()) {
-      if (this.#entries.size <= limit) return;
-      this.#offer(entry, []);
-      this.#forget(entry);
-      commands.push({ op: "remove-route", pod: entry.pod, destination: entry.destination });
+    while (this.#size > limit) {
+      let most: ReadonlyMap<string, Entry> = NO_ENTRIES;
+      for (const own of this.#entries.values()) if (own.size > most.size) most = own;
+      const [oldest] = most.values();
+      if (oldest === undefined) return;
+      this.#offer(oldest, []);
+      this.#forget(oldest);
+      commands.push({ op: "remove-route", pod: oldest.pod, destination: oldest.destination });
     }
   }
 
   #forget(entry: Entry): void {
     for (const key of entry.dependencies) this.#unlink(key, entry);
-    this.#entries.delete(entry.id);
+    const own = this.#entries.get(entry.pod);
+    if (own?.delete(entry.id)) this.#size--;
+    if (own?.size === 0) this.#entries.delete(entry.pod);
   }
 }
+
+const NO_ENTRIES: ReadonlyMap<string, Entry> = new Map();
 
 /** A route to a large service is long; what we keep of it must not be. */
 function fingerprint(route: Route): string {
@@ -166,8 +180,4 @@ function shortened(text: string): string {
 
 function setRoute(entry: Entry, route: Route): Command {
   return { op: "set-route", pod: entry.pod, destination: entry.destination, route };
-}
-
-function entryId(pod: PodId, destination: SocketAddress): string {
-  return `${pod}|${destination.ip}|${destination.port}`;
 }

@@ -96,9 +96,9 @@ export class DirectAttributor {
     }
   }
 
-  #direct({ sourcePod, destinationPod, source: from, asked, destination: to }: DirectRecord) {
-    const [client, clientWorkload] = this.#local(sourcePod, from.ip);
-    const [server, serverWorkload] = this.#local(destinationPod, to.ip);
+  #direct({ sourcePod, destinationPod, asked, destination: to }: DirectRecord) {
+    const [client, clientWorkload] = this.#local(sourcePod);
+    const [server, serverWorkload] = this.#local(destinationPod);
     const source = peerFacts(clientWorkload, podFacts(client), client?.identity);
     const destination = peerFacts(serverWorkload, podFacts(server), server?.identity);
     const service = this.#serviceAt(asked.ip, client);
@@ -112,8 +112,8 @@ export class DirectAttributor {
     return { direction: "direct", source, destination, service, series } as const;
   }
 
-  #plainOut({ sourcePod, source: from, asked, destination: to }: DirectRecord) {
-    const [client, workload] = this.#local(sourcePod, from.ip);
+  #plainOut({ sourcePod, asked, destination: to }: DirectRecord) {
+    const [client, workload] = this.#local(sourcePod);
     const source = peerFacts(workload, podFacts(client), undefined);
     const destination = peerFacts(this.#byIp(to.ip), NOBODY, undefined);
     const service = this.#serviceAt(asked.ip, client);
@@ -122,7 +122,7 @@ export class DirectAttributor {
   }
 
   #plainIn({ destinationPod, source: from, destination: to }: DirectRecord) {
-    const [server, workload] = this.#local(destinationPod, to.ip);
+    const [server, workload] = this.#local(destinationPod);
     const source = peerFacts(this.#byIp(from.ip), NOBODY, undefined);
     const destination = peerFacts(workload, podFacts(server), undefined);
     const service = workload && inboundService(this.#options.view, workload, to.port, undefined);
@@ -130,10 +130,10 @@ export class DirectAttributor {
     return { direction: "inbound", source, destination, service, series: [this.#options.series.get(facts)] } as const;
   }
 
-  /** A pod of this node; when not even its memory is left, whose address it was. */
-  #local(cookie: NetnsCookie, ip: string): readonly [LocalPod | undefined, Workload | undefined] {
+  /** A pod of this node. Of one that left before this process began nobody can say who it was. */
+  #local(cookie: NetnsCookie): readonly [LocalPod | undefined, Workload | undefined] {
     const pod = this.#options.memory.byCookie(cookie);
-    return [pod, pod === undefined ? this.#byIp(ip) : this.#options.pods.find(pod)];
+    return [pod, pod === undefined ? undefined : this.#options.pods.find(pod)];
   }
 
   #serviceAt(ip: string, client: LocalPod | undefined): Service | undefined {
