@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* sockops, at the pods' cgroup (and at the agent's, when that is elsewhere).
  *
- * Changes: nothing of an approved connection. Before a SYN leaves, it writes down by 4-tuple what the other
- * end must know: the original destination of a steered connection (read by the agent at accept),
- * the real client of a connection that the agent dials (copied to the accepted socket), that a
- * direct connection is approved (asked for by sklookup of the destination). Removes it when the
- * connection ends, refused SYNs included. Connections that do not pass the agent end with a record
- * for it. Who turns out not to talk to the pod that was decided about is cut off (lib/approval.h).
+ * Changes: nothing of an approved connection. Before a SYN leaves, it writes down by 4-tuple what
+ * the other end must know: the original destination of a steered connection (read by the agent at
+ * accept), the real client of a connection that the agent dials (copied to the accepted socket),
+ * that a direct connection is approved (asked for by sklookup of the destination). Removes it when
+ * the connection ends, refused SYNs included. Connections that do not pass the agent end with a
+ * record for it. Who turns out not to talk to the pod that was decided about is cut off
+ * (lib/approval.h).
  *
  * Failure: closed. Without an entry the agent refuses the connection (full map: counted), and a
  * direct one is plaintext from outside like any other; without a client entry the application sees
