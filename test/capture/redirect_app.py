@@ -166,10 +166,12 @@ def meet(own_port, ip, port):
     sys.stdin.readline()
     select.select([], [sock], [], TIMEOUT)
     sock.settimeout(TIMEOUT)
-    in_background(send_all, sock, b"x" * 100_000)
+    sender = threading.Thread(target=send_all, args=(sock, b"x" * 100_000))
+    sender.start()
     count = 0
-    while count < 100_000:
-        count += len(sock.recv(1 << 16))
+    while count < 100_000 and (more := sock.recv(1 << 16)):
+        count += len(more)
+    sender.join()
     sock.shutdown(socket.SHUT_WR)
     print(f"{count} {sock.recv(1)}", flush=True)
     sock.close()
