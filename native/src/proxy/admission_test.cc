@@ -43,6 +43,25 @@ TEST_F(AdmissionTest, ADeniedPeerGets401AndThePolicyIsNamed) {
   EXPECT_EQ(in.peer_identity, kClientId);
 }
 
+TEST_F(AdmissionTest, RefusalsBeyondAPeersShareAreCountedOnly) {
+  EngineLimits limits = TestLimits();
+  limits.loops = 1;
+  limits.refusals_burst = 3;
+  limits.refusals_per_second = 0;
+  TestNode strict{ca, kServerId, "127.0.0.4", limits};
+  strict.SetPolicies(
+      {PolicyOn("default/deny-client", Policy::Action::kDeny, Principal("cluster.local/ns/default/sa/client"))});
+  client.RouteTo(service, strict, PortOf(app));
+  for (int i = 0; i < 10; ++i) {
+    const UniqueFd down = client.Dial(service);
+    EXPECT_EQ(ReadOnce(down), -ECONNRESET);
+  }
+  EXPECT_EQ(strict.count(WEFT_R_POLICY_DENIED), 10U);
+  EXPECT_EQ(strict.count(WEFT_R_EVENT_LOST), 7U);
+  EXPECT_EQ(strict.log().Closed(2).reason, WEFT_R_POLICY_DENIED);
+  EXPECT_EQ(strict.log().closed().size(), 3U);
+}
+
 TEST_F(AdmissionTest, WhenNoAllowMatchesThePolicyIsEmpty) {
   server.SetPolicies(
       {PolicyOn("default/allow-other", Policy::Action::kAllow, Principal("cluster.local/ns/default/sa/other"))});

@@ -88,6 +88,29 @@ TEST_F(BackpressureTest, AThousandStalledStreamsHoldABoundedAmount) {
   EXPECT_EQ(ReadN(up.front(), 1 << 20).size(), 1U << 20);
 }
 
+TEST_F(BackpressureTest, AStreamThatGoesBeyondItsPodsPartIsReset) {
+  EngineLimits limits = OneLoop();
+  limits.pending_bytes = 64 * 1024;
+  TestNode small{ca, kServerId, "127.0.0.4", limits};
+  client.RouteTo(service, small, PortOf(app));
+  // The route leads to the pod's own address, where nobody else listens.
+  const UniqueFd own_app = Listen(At("127.0.0.4", PortOf(app)));
+  const int bytes = 4096;
+  setsockopt(own_app.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  const UniqueFd down = client.Dial(service);
+  const UniqueFd up = Accept(own_app);
+  ASSERT_TRUE(up);
+  Fill(down);
+  EXPECT_EQ(small.log().Closed(0).reason, WEFT_R_LIMIT_EXCEEDED);
+  EXPECT_TRUE(Eventually([&] { return small.stats().buffered_bytes == 0; }));
+
+  // The next one has all of it again.
+  const UniqueFd next = client.Dial(service);
+  const UniqueFd next_up = Accept(own_app);
+  ASSERT_TRUE(SendAll(next, "hello"));
+  EXPECT_EQ(ReadN(next_up, 5), "hello");
+}
+
 TEST_F(BackpressureTest, AnIdleConnectionHoldsNoBuffers) {
   std::vector<UniqueFd> open;
   for (int i = 0; i < 100; ++i) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "proxy/admission.h"
 #include "proxy/pod_state.h"
 #include "proxy/worker.h"
 
@@ -36,6 +37,20 @@ ConnectionRecord Connection::Snapshot() const {
   return record;
 }
 
+std::optional<std::string> Connection::Denied(const SocketAddress* report) {
+  const std::optional<PeerInfo> peer = Peer();
+  if (!peer) return std::nullopt;
+  Admission admission = Admit(worker_, pod_, *peer, report);
+  if (admission.allowed) return std::nullopt;
+  record_.policy = std::move(admission.policy);
+  return std::move(admission.detail);
+}
+
+void Connection::CheckPolicy() {
+  if (finished_) return;
+  if (auto denied = Denied(nullptr)) Terminate(WEFT_R_POLICY_CHANGED, std::move(*denied));
+}
+
 void Connection::Leave() {
   link_.Unlink();
   pod_.shared->connections.fetch_sub(1, std::memory_order_relaxed);
@@ -63,7 +78,11 @@ void Connection::Finish(weft_reason reason, std::string detail) {
   record_.reason = reason;
   record_.detail = std::move(detail);
   worker_.Count(reason);
-  worker_.Emit(Closed(record_));
+  if (record_.path == Path::kOutbound || record_.established) {
+    worker_.Emit(Closed(record_));
+  } else {
+    worker_.EmitRefusal(record_);
+  }
   Leave();
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "net/socket.h"
-#include "proxy/admission.h"
 #include "proxy/connect_target.h"
 #include "proxy/worker.h"
 
@@ -131,7 +130,7 @@ void InboundTunnel::Leave(weft_reason reason, const std::string& detail) {
     record.destination = local_;
     record.reason = reason;
     record.detail = detail;
-    worker_.Emit(Closed(std::move(record)));
+    worker_.EmitRefusal(std::move(record));
   }
   fd_.Reset();
   if (connection_) worker_.context().loop.Retire(std::move(connection_));
@@ -143,7 +142,7 @@ void InboundTunnel::Leave(weft_reason reason, const std::string& detail) {
 InboundStream::InboundStream(Worker& worker, PodState& pod, ConnectionRecord record, InboundTunnel& tunnel,
                              H2Stream& stream)
     : Connection(worker, pod, std::move(record)),
-      TunnelRelay(worker.context(), worker.batch()),
+      TunnelRelay(worker.context(), worker.batch(), pod.pending),
       peer_identity_(tunnel.connection().tls().peer()),
       dial_timer_([this] { Refuse("503", WEFT_R_UPSTREAM_TIMEOUT, "application did not accept in time"); }) {
   stream.set_handler(this);
@@ -176,11 +175,7 @@ void InboundStream::Begin(const HeaderBlock& headers) {
     case ConnectTarget::Outcome::kOk:
       break;
   }
-  const Admission admission = Admit(worker_, pod_, Peer(), &record_.source);
-  if (!admission.allowed) {
-    record_.policy = admission.policy;
-    return Refuse("401", WEFT_R_POLICY_DENIED, admission.detail);
-  }
+  if (const auto denied = Denied(&record_.source)) return Refuse("401", WEFT_R_POLICY_DENIED, *denied);
   record_.upstream = record_.destination;
   Result<UniqueFd> app = worker_.DialApplication(pod_, record_.destination, record_.source);
   if (!app) return Refuse("503", WEFT_R_UPSTREAM_REFUSED, app.error().what + ": " + std::strerror(app.error().code));
@@ -188,8 +183,8 @@ void InboundStream::Begin(const HeaderBlock& headers) {
   if (Status status = Attach(std::move(*app), true); !status) Refuse("503", WEFT_R_INTERNAL, status.error().what);
 }
 
-PeerInfo InboundStream::Peer() const {
-  return {&peer_identity_, record_.source.ip, record_.destination.ip, record_.destination.port};
+std::optional<PeerInfo> InboundStream::Peer() const {
+  return PeerInfo{&peer_identity_, record_.source.ip, record_.destination.ip, record_.destination.port};
 }
 
 void InboundStream::OnDialed() {
@@ -238,14 +233,6 @@ void InboundStream::Terminate(weft_reason reason, std::string detail) {
   if (reason == WEFT_R_NONE) reason = WEFT_R_PEER_RESET;
   StopRelay(reason);
   Finish(reason, std::move(detail));
-}
-
-void InboundStream::CheckPolicy() {
-  if (finished()) return;
-  const Admission admission = Admit(worker_, pod_, Peer(), nullptr);
-  if (admission.allowed) return;
-  record_.policy = admission.policy;
-  Terminate(WEFT_R_POLICY_CHANGED, admission.detail);
 }
 
 ConnectionRecord InboundStream::Snapshot() const {

@@ -63,13 +63,12 @@ class InboundStream final : public Connection, private TunnelRelay {
   InboundStream(Worker& worker, PodState& pod, ConnectionRecord record, InboundTunnel& tunnel, H2Stream& stream);
   void Begin(const HeaderBlock& headers);
   void Terminate(weft_reason reason, std::string detail) override;
-  void CheckPolicy() override;
   ConnectionRecord Snapshot() const override;
 
  private:
   // Answers with a status and no payload.
   void Refuse(const char* status, weft_reason reason, std::string detail);
-  PeerInfo Peer() const;
+  std::optional<PeerInfo> Peer() const override;
   void OnStreamHeaders(const HeaderBlock&, bool) override {}
   void OnStreamClosed(uint32_t code, bool by_peer) override;
   void OnDialed() override;

@@ -52,6 +52,13 @@ struct EngineLimits {
   uint32_t max_tunnels_per_peer = 256;
   // TLS handshakes in progress cost about 50 KiB and some CPU each. Beyond this the oldest gives way.
   uint32_t max_handshakes_per_pod = 256;
+  // Records of inbound connections of one address that never came about (denied, malformed, application down), on each
+  // loop: one costs JavaScript a log line. Beyond it they are counted only (event_lost).
+  uint32_t refusals_burst = 500;
+  uint32_t refusals_per_second = 100;
+  // What a loop holds for applications that do not read, whatever the tunnels' windows add up to: the last line of
+  // defence of the node. The connection that would go beyond its pod's part (PendingBudget) is reset.
+  size_t pending_bytes = 512 * 1024 * 1024;
   // Captured and plaintext connections per pod; above any sane descriptor limit share.
   uint32_t max_connections_per_pod = 50'000;
 };

@@ -147,7 +147,7 @@ void RouteWaiter::Terminate(weft_reason reason, std::string detail) {
 
 OutboundTunnelled::OutboundTunnelled(Worker& worker, PodState& pod, ConnectionRecord record)
     : Connection(worker, pod, std::move(record)),
-      TunnelRelay(worker.context(), worker.batch()),
+      TunnelRelay(worker.context(), worker.batch(), pod.pending),
       answer_timer_([this] { Terminate(WEFT_R_UPSTREAM_TIMEOUT, "no answer to CONNECT"); }) {}
 
 void OutboundTunnelled::Begin(UniqueFd app, std::shared_ptr<const Route> route, const RouteEndpoint& endpoint) {

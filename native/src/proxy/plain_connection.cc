@@ -5,17 +5,9 @@
 #include <utility>
 
 #include "net/socket.h"
-#include "proxy/admission.h"
 #include "proxy/worker.h"
 
 namespace weft {
-namespace {
-
-PeerInfo PeerOf(const ConnectionRecord& record) {
-  return {nullptr, record.source.ip, record.destination.ip, record.destination.port};
-}
-
-}  // namespace
 
 void AcceptPlaintext(Worker& worker, PodState& pod, UniqueFd fd, const SocketAddress& peer) {
   ConnectionRecord record = worker.NewRecord(Path::kInboundPlaintext, pod, peer);
@@ -34,7 +26,7 @@ void BeginPlain(Worker& worker, PodState& pod, ConnectionRecord record, UniqueFd
 
 PlainConnection::PlainConnection(Worker& worker, PodState& pod, ConnectionRecord record)
     : Connection(worker, pod, std::move(record)),
-      SocketRelay(worker.context()),
+      SocketRelay(worker.context(), pod.pending),
       dial_timer_([this] { Terminate(WEFT_R_UPSTREAM_TIMEOUT, "connect timed out"); }) {}
 
 void PlainConnection::Begin(UniqueFd fd, const SocketAddress& upstream, PlainDial dial) {
@@ -46,11 +38,7 @@ void PlainConnection::Begin(UniqueFd fd, const SocketAddress& upstream, PlainDia
   if (inbound) {
     // A peer that dials 15006 by itself has it as its destination: it was never steered.
     if (IsReservedPort(upstream.port)) return refuse(WEFT_R_RESERVED_PORT, "destination is the agent itself");
-    const Admission admission = Admit(worker_, pod_, PeerOf(record_), &record_.source);
-    if (!admission.allowed) {
-      record_.policy = admission.policy;
-      return refuse(WEFT_R_POLICY_DENIED, admission.detail);
-    }
+    if (const auto denied = Denied(&record_.source)) return refuse(WEFT_R_POLICY_DENIED, *denied);
   }
   record_.upstream = upstream;
   Result<UniqueFd> dialled =
@@ -88,12 +76,9 @@ void PlainConnection::Terminate(weft_reason reason, std::string detail) {
   Finish(reason, std::move(detail));
 }
 
-void PlainConnection::CheckPolicy() {
-  if (record_.path != Path::kInboundPlaintext || finished()) return;
-  const Admission admission = Admit(worker_, pod_, PeerOf(record_), nullptr);
-  if (admission.allowed) return;
-  record_.policy = admission.policy;
-  Terminate(WEFT_R_POLICY_CHANGED, admission.detail);
+std::optional<PeerInfo> PlainConnection::Peer() const {
+  if (record_.path != Path::kInboundPlaintext) return std::nullopt;
+  return PeerInfo{nullptr, record_.source.ip, record_.destination.ip, record_.destination.port};
 }
 
 ConnectionRecord PlainConnection::Snapshot() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/unique_fd.h"
@@ -24,10 +25,10 @@ class PlainConnection final : public Connection, private SocketRelay {
   PlainConnection(Worker& worker, PodState& pod, ConnectionRecord record);
   void Begin(UniqueFd fd, const SocketAddress& upstream, PlainDial dial);
   void Terminate(weft_reason reason, std::string detail) override;
-  void CheckPolicy() override;
   ConnectionRecord Snapshot() const override;
 
  private:
+  std::optional<PeerInfo> Peer() const override;
   void OnDialed() override;
   void OnDialFailed(int error) override;
   void OnRelayEnd(weft_reason reason, std::string detail) override;

@@ -11,7 +11,7 @@
 namespace weft {
 
 PodState::PodState(Worker& worker, std::shared_ptr<PodShared> pod)
-    : shared(std::move(pod)), baggage(shared->config.baggage), pool(worker, *this) {}
+    : shared(std::move(pod)), baggage(shared->config.baggage), pool(worker, *this), pending(worker.pending()) {}
 
 PodState::~PodState() = default;
 

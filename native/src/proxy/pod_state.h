@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/pending_budget.h"
 #include "base/unique_fd.h"
 #include "net/netns.h"
 #include "proxy/config.h"
@@ -85,6 +86,8 @@ struct PodState {
 
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   HbonePool pool;
+  // The pod's part of what a loop holds for applications that do not read.
+  PendingShare pending;
   IntrusiveList<Connection> connections;
   IntrusiveList<InboundTunnel> tunnels;
   // Those of them whose TLS is not done, oldest first.

@@ -10,8 +10,10 @@
 
 namespace weft {
 
-SocketRelay::SocketRelay(LoopContext& context)
-    : context_(context), downstream_(*this, context), upstream_(*this, context), pump_task_([this] { PumpBoth(); }) {}
+SocketRelay::SocketRelay(LoopContext& context, PendingShare& share)
+    : context_(context), share_(share), downstream_(*this, context), upstream_(*this, context), pump_task_([this] {
+        PumpBoth();
+      }) {}
 
 SocketRelay::~SocketRelay() = default;
 
@@ -33,13 +35,20 @@ void SocketRelay::StopRelay(weft_reason reason) {
   if (ended_) return;
   ended_ = true;
   pump_task_.Cancel();
+  DropPending();
   for (Side* side : {&downstream_, &upstream_}) {
-    side->pending.Clear();
     if (reason == WEFT_R_NONE) {
       side->fd.Reset();
     } else {
       CloseWithReset(side->fd);
     }
+  }
+}
+
+void SocketRelay::DropPending() {
+  for (Side* side : {&downstream_, &upstream_}) {
+    share_.Give(side->pending.size());
+    side->pending.Clear();
   }
 }
 
@@ -85,6 +94,7 @@ bool SocketRelay::WritePending(Side& to) {
     const ssize_t n = send(to.fd.get(), to.pending.data(), to.pending.size(), MSG_NOSIGNAL);
     if (n >= 0) {
       to.pending.Consume(static_cast<size_t>(n));
+      share_.Give(static_cast<size_t>(n));
     } else if (errno == EAGAIN) {
       to.writable = false;
     } else if (errno != EINTR) {
@@ -120,7 +130,10 @@ void SocketRelay::Pump(Side& from, Side& to, uint64_t& bytes) {
     to.writable = errno == EINTR;
     sent = 0;
   }
-  if (sent < n) to.pending.Append({scratch + sent, static_cast<size_t>(n - sent)});
+  if (const auto left = static_cast<size_t>(n - sent); left > 0) {
+    if (!share_.Take(left)) return End(WEFT_R_LIMIT_EXCEEDED, "too much waits for the pod's applications");
+    to.pending.Append({scratch + sent, left});
+  }
   // Edge-triggered: a short read has emptied the socket, unless the end of the stream is behind it.
   if (static_cast<size_t>(n) == kReadBytes || from.finished) {
     context_.loop.NextTurn(pump_task_);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/buffer.h"
+#include "base/pending_budget.h"
 #include "base/unique_fd.h"
 #include "loop/loop_context.h"
 #include "weft_reasons.h"
@@ -18,7 +19,8 @@ class SocketRelay {
   static_assert(kReadBytes <= LoopContext::kAppBytes);
 
  protected:
-  explicit SocketRelay(LoopContext& context);
+  // `share`: the pod's part of what may wait for applications.
+  SocketRelay(LoopContext& context, PendingShare& share);
   ~SocketRelay();
 
   // Takes the accepted socket and the one that is connecting to `upstream`; OnDialed or OnRelayEnd follows.
@@ -50,11 +52,13 @@ class SocketRelay {
   };
 
   void OnIo(Side& side, uint32_t events);
+  void DropPending();
   void Pump(Side& from, Side& to, uint64_t& bytes);
   bool WritePending(Side& to);
   void PumpBoth();
   void End(weft_reason reason, std::string detail);
 
+  PendingShare& share_;
   Side downstream_;
   Side upstream_;
   TurnTask pump_task_;

@@ -25,14 +25,14 @@ void WriteBatch::Add(TunnelRelay& relay, std::span<const uint8_t> bytes) {
   pieces_[n_++] = {const_cast<uint8_t*>(bytes.data()), bytes.size()};  // iovec has no const; sendmsg only reads
 }
 
-void WriteBatch::Flush() {
+void WriteBatch::Flush(const TunnelRelay* ending) {
   TunnelRelay* const relay = std::exchange(relay_, nullptr);
   const size_t n = std::exchange(n_, 0);
-  if (relay != nullptr) relay->WritePieces(pieces_, n);
+  if (relay != nullptr) relay->WritePieces(pieces_, n, relay == ending);
 }
 
-TunnelRelay::TunnelRelay(LoopContext& context, WriteBatch& batch)
-    : context_(context), batch_(batch), to_app_(context.buffers), read_task_([this] { ReadApp(); }) {}
+TunnelRelay::TunnelRelay(LoopContext& context, WriteBatch& batch, PendingShare& share)
+    : context_(context), batch_(batch), share_(share), to_app_(context.buffers), read_task_([this] { ReadApp(); }) {}
 
 TunnelRelay::~TunnelRelay() = default;
 
@@ -65,7 +65,7 @@ void TunnelRelay::StopRelay(weft_reason reason) {
   } else {
     CloseWithReset(app_);
   }
-  to_app_.Clear();
+  DropPending();
   if (H2Stream* stream = std::exchange(stream_, nullptr)) {
     stream->set_handler(nullptr);
     tunnel_->session().Reset(*stream, h2::kCancel);
@@ -124,11 +124,10 @@ void TunnelRelay::ReadApp() {
   if (n > 0) {
     from_app_bytes_ += static_cast<uint64_t>(n);
     tunnel_->session().SendData(*stream_, context_.app.get(), slice, static_cast<size_t>(n));
-    if (static_cast<size_t>(n) < budget && !app_finished_) {
-      app_readable_ = false;  // edge-triggered: a short read has emptied the socket
-    } else {
-      context_.loop.NextTurn(read_task_);
-    }
+    if (static_cast<size_t>(n) == budget) return context_.loop.NextTurn(read_task_);
+    // The end of the stream lies behind it, and shall leave with it.
+    if (app_finished_) return ReadApp();
+    app_readable_ = false;  // edge-triggered: a short read has emptied the socket
     return;
   }
   if (n == 0) {
@@ -160,12 +159,16 @@ void TunnelRelay::OnStreamData(std::span<const uint8_t> bytes) {
 
 void TunnelRelay::Keep(std::span<const uint8_t> bytes) {
   if (ended_) return;
-  if (context_.buffers.in_use() > kLoopPendingBytes)
-    return End(WEFT_R_LIMIT_EXCEEDED, "too much waits for applications");
+  if (!share_.Take(bytes.size())) return End(WEFT_R_LIMIT_EXCEEDED, "too much waits for the pod's applications");
   to_app_.Append(bytes);
 }
 
-void TunnelRelay::WritePieces(iovec* pieces, size_t n) {
+void TunnelRelay::DropPending() {
+  share_.Give(to_app_.size());
+  to_app_.Clear();
+}
+
+void TunnelRelay::WritePieces(iovec* pieces, size_t n, bool last) {
   if (ended_) return;
   size_t total = 0;
   for (size_t i = 0; i < n; ++i) total += pieces[i].iov_len;
@@ -178,8 +181,10 @@ void TunnelRelay::WritePieces(iovec* pieces, size_t n) {
                          .msg_control = nullptr,
                          .msg_controllen = 0,
                          .msg_flags = 0};
-    sent = n == 1 ? send(app_.get(), pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
-                  : sendmsg(app_.get(), &message, MSG_NOSIGNAL);
+    // The FIN that follows takes the bytes along: one segment and one wake-up of the application instead of two.
+    const int flags = last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+    sent =
+        n == 1 ? send(app_.get(), pieces[0].iov_base, pieces[0].iov_len, flags) : sendmsg(app_.get(), &message, flags);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return End(WEFT_R_PEER_RESET, std::strerror(errno));
     sent = std::max<ssize_t>(sent, 0);
   }
@@ -205,6 +210,7 @@ void TunnelRelay::WritePending() {
       return;
     }
     to_app_.Consume(static_cast<size_t>(n));
+    share_.Give(static_cast<size_t>(n));
     Credit(static_cast<size_t>(n));
   }
   EndIfDone();
@@ -215,7 +221,7 @@ void TunnelRelay::Credit(size_t n) {
 }
 
 void TunnelRelay::OnStreamEnd() {
-  batch_.Flush();
+  batch_.Flush(this);
   if (ended_) return;
   stream_eof_ = true;
   if (relaying_) EndIfDone();

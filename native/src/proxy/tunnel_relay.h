@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/buffer.h"
+#include "base/pending_budget.h"
 #include "base/unique_fd.h"
 #include "hbone/h2_connection.h"
 #include "loop/loop_context.h"
@@ -20,7 +21,8 @@ class TunnelRelay;
 class WriteBatch {
  public:
   void Add(TunnelRelay& relay, std::span<const uint8_t> bytes);
-  void Flush();
+  // `ending`: the stream of this relay ends behind what it got.
+  void Flush(const TunnelRelay* ending = nullptr);
 
  private:
   static constexpr size_t kPieces = 64;
@@ -40,12 +42,10 @@ class TunnelRelay : public StreamHandler, private IoHandler {
   // others get their turn. With 64 KiB, a 64 KiB page and its header took two of everything (bench/README.md).
   static constexpr size_t kReadBytes = 128 * 1024;
   static_assert(kReadBytes <= LoopContext::kAppBytes);
-  // What all stalled streams of a loop may hold together, whatever the tunnels' windows add up to: the last line of
-  // defence of the node. The stream that would go beyond is reset.
-  static constexpr size_t kLoopPendingBytes = 512 * 1024 * 1024;
 
  protected:
-  TunnelRelay(LoopContext& context, WriteBatch& batch);
+  // `share`: the pod's part of what may wait for applications.
+  TunnelRelay(LoopContext& context, WriteBatch& batch, PendingShare& share);
   ~TunnelRelay();
 
   // Takes the socket and watches it. `connecting`: OnDialed or OnDialFailed follows.
@@ -78,14 +78,17 @@ class TunnelRelay : public StreamHandler, private IoHandler {
   friend class WriteBatch;
   void OnIo(uint32_t events) override;
   void ReadApp();
-  void WritePieces(iovec* pieces, size_t n);
+  // `last`: the end of the stream follows at once.
+  void WritePieces(iovec* pieces, size_t n, bool last);
   void Keep(std::span<const uint8_t> bytes);
   void WritePending();
+  void DropPending();
   void Credit(size_t n);
   void EndIfDone();
   void End(weft_reason reason, std::string detail);
 
   WriteBatch& batch_;
+  PendingShare& share_;
   UniqueFd app_;
   Buffer to_app_;
   TurnTask read_task_;

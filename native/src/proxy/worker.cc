@@ -32,7 +32,9 @@ Worker::Worker(const EngineLimits& limits, Capture* capture, EventSink& sink, ui
       sink_(sink),
       index_(index),
       count_(count),
+      pending_(limits.pending_bytes),
       random_(Seed()),
+      refusals_(limits.refusals_burst, limits.refusals_per_second),
       event_task_([this] { FlushEvents(); }),
       record_timer_([this] { FlushEvents(); }) {}
 
@@ -135,8 +137,8 @@ void Worker::Place(ListenerKind kind, PodState& pod, UniqueFd fd, const SocketAd
       best = peer_loop;
     }
   }
-  // Handing over costs a wake-up; an eighth of imbalance is cheaper once there are many.
-  if (best == this || mine <= least + least / 8) {
+  // Handing over costs a wake-up; a quarter of imbalance is cheaper once there are some.
+  if (best == this || mine <= least + least / 4) {
     load(kind).fetch_add(1, std::memory_order_relaxed);
     Take(kind, pod.config().id, std::move(fd), peer);
     return;
@@ -228,6 +230,11 @@ void Worker::Emit(Event event) {
   } else if (!record_timer_.armed()) {
     loop_->Arm(record_timer_, kRecordDelayMs);
   }
+}
+
+void Worker::EmitRefusal(ConnectionRecord record) {
+  if (!refusals_.Take(record.source.ip, loop_->now_ms())) return Count(WEFT_R_EVENT_LOST);
+  Emit(Closed(std::move(record)));
 }
 
 void Worker::FlushEvents() {

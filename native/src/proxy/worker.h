@@ -16,6 +16,7 @@
 #include "net/netns.h"
 #include "proxy/events.h"
 #include "proxy/limits.h"
+#include "proxy/peer_budget.h"
 #include "proxy/pod_state.h"
 #include "proxy/tunnel_relay.h"
 
@@ -61,15 +62,19 @@ class Worker {
   void ReportIdentityMiss(const std::string& identity);
   // A socket in the pod's namespace, about to be connected, with TCP options set.
   Result<UniqueFd> OpenSocket(const PodState& pod, const SocketAddress& address);
-  // Dials an application in its pod so that it sees `client` as its peer. True in `connected` when it is done already.
+  // Dials an application in its pod so that it sees `client` as its peer.
   Result<UniqueFd> DialApplication(const PodState& pod, const SocketAddress& address, const SocketAddress& client);
   ConnectionRecord NewRecord(Path path, const PodState& pod, const SocketAddress& source);
   void Emit(Event event);
+  // The record of an inbound connection that never came about. Beyond its peer's share it is counted only.
+  void EmitRefusal(ConnectionRecord record);
   void Count(weft_reason reason) { ++reasons_[reason]; }
   H2Config MakeH2Config(bool server) const;
 
   LoopContext& context() { return *context_; }
   WriteBatch& batch() { return batch_; }
+  // What is held for applications that do not read.
+  PendingBudget& pending() { return pending_; }
   const EngineLimits& limits() const { return limits_; }
   Capture* capture() { return capture_; }
   std::mt19937_64& random() { return random_; }
@@ -105,7 +110,9 @@ class Worker {
   std::thread thread_;
   WriteBatch batch_;
   ThreadNetNs netns_;
+  PendingBudget pending_;
   std::mt19937_64 random_;
+  PeerBudget refusals_;
   uint64_t next_id_ = 0;
   bool draining_ = false;
   bool policies_dirty_ = false;
