@@ -78,17 +78,13 @@ static __always_inline bool has_usual_source(struct bpf_sock *sk, const struct w
 	return ip_is_unspecified(&bound) || ip_equal(&bound, usual);
 }
 
-/* An MPTCP socket could not show the address that was asked for: what is kept, is kept with its
- * subflow.
+/* An MPTCP socket could not show the address that was asked for (what is kept, is kept with its
+ * subflow), and could not be told of its end: it waits for another subflow.
  */
-static __always_inline bool can_show_asked(struct bpf_sock *sk, const struct weft_address *asked,
-					   const struct weft_address *to)
+static __always_inline bool is_plain_tcp(struct bpf_sock *sk)
 {
-	const struct tcp_sock___weft *tcp;
+	const struct tcp_sock___weft *tcp = tcp_of(sk);
 
-	if (asked->port == to->port && ip_equal(&asked->ip, &to->ip))
-		return true;
-	tcp = tcp_of(sk);
 	return tcp && !is_mptcp_subflow(tcp);
 }
 
@@ -140,13 +136,6 @@ static __always_inline void report_denied(const struct weft_pod *pod, __u64 netn
 	event_submit(event);
 }
 
-static __always_inline bool plain_is_permitted(void)
-{
-	const struct weft_config *config = current_config();
-
-	return config && bpf_ktime_get_boot_ns() < config->plain_until_ns;
-}
-
 /* By the pod's route. */
 static __always_inline int steer_routed(struct bpf_sock *sk, const struct weft_pod *pod,
 					__u64 netns, const struct weft_address *asked,
@@ -159,7 +148,7 @@ static __always_inline int steer_routed(struct bpf_sock *sk, const struct weft_p
 	if (!endpoint)
 		return go_by_agent(sk, pod, asked, 0, to);
 	if (endpoint->kind == WEFT_ENDPOINT_AGENT || ip_is_v4(&endpoint->address.ip) != v4 ||
-	    !can_show_asked(sk, asked, &endpoint->address))
+	    !is_plain_tcp(sk))
 		return go_by_agent(sk, pod, asked, endpoint->key, to);
 	if (endpoint->kind == WEFT_ENDPOINT_PLAIN) {
 		if (!plain_is_permitted())

@@ -14,6 +14,7 @@
  * Oldest kernel: 5.15 (sk_lookup itself: 5.9).
  */
 #include "lib/core.h"
+#include "lib/agent.h"
 #include "lib/counters.h"
 #include "lib/flows.h"
 #include "lib/pods.h"
@@ -110,7 +111,7 @@ int weft_sklookup(struct bpf_sk_lookup *ctx)
 		return SK_PASS;
 	}
 	pod = enrolled_pod(weft_netns);
-	if (pod && pod->flags & WEFT_POD_OPEN) {
+	if (pod && pod->flags & WEFT_POD_OPEN && plain_is_permitted()) {
 		count_reason(WEFT_R_PLAIN_IN);
 		return SK_PASS;
 	}

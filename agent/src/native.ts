@@ -356,7 +356,10 @@ export interface BpfPlane {
    * and pods that are open, because nothing may be allowed that could not be ended later on.
    */
   directOff(): string | undefined;
-  /** Renews the permission to send plaintext to destinations outside the mesh, which ends by itself after this time. */
+  /**
+   * Renews the permission to let plaintext pass without the agent, to destinations outside the mesh and into open pods;
+   * it ends by itself after this time.
+   */
   permitPlain(forMs: number): void;
   /** Peer redirect, pod by pod. */
   redirects(): Shortcut[];

@@ -350,8 +350,9 @@ WEFT_ASSERT_SIZE(struct weft_agent, 16);
 
 struct weft_config {
 	struct weft_agent agents[WEFT_MAX_AGENTS];
-	/* CLOCK_BOOTTIME until which WEFT_ENDPOINT_PLAIN counts, renewed by a living agent: an address
-	 * that was outside the mesh may come to be inside while nobody watches.
+	/* CLOCK_BOOTTIME until which WEFT_ENDPOINT_PLAIN and WEFT_POD_OPEN count, renewed by a living
+	 * agent: an address that was outside the mesh may come to be inside, and a pod may get
+	 * policies, while nobody watches.
 	 */
 	__u64 plain_until_ns;
 };

@@ -37,6 +37,16 @@ static __always_inline bool current_is_agent(void)
 	return false;
 }
 
+/* Has a living agent said so not long ago? What is outside the mesh may come to be inside, and a pod
+ * without policies may get some, while nobody watches.
+ */
+static __always_inline bool plain_is_permitted(void)
+{
+	const struct weft_config *config = current_config();
+
+	return config && bpf_ktime_get_boot_ns() < config->plain_until_ns;
+}
+
 /* For where no task stands for the socket. It keeps the cgroup that it was made in, and an accepted
  * one that of its listener.
  */

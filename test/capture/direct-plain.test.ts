@@ -87,9 +87,20 @@ show(said)`;
 });
 
 describe("plaintext into a pod without policies", () => {
+  beforeEach(() => bed.agent.permitPlain(MINUTE_MS));
+
   const dialled = (ip: string, port = 81) =>
     bed.capture.outside(`s = stream(family_of("${ip}")); s.connect(("${ip}", ${port}))
 show({**json.loads(line(s)), "own": at(s.getsockname())})`) as Promise<{ accept: string; own: string }>;
+
+  test("goes to the agent when no living agent has permitted it", async () => {
+    await bed.agent.setOpen(bed.serverId, true);
+    await bed.agent.permitPlain(0);
+    const before = [await bed.agent.count("plain_in"), await bed.agent.count("captured_inbound")];
+    await bed.capture.outside(`s = stream(V4); s.connect(("${bed.server.ip}", 81)); show(line(s) != "")`);
+    const after = [await bed.agent.count("plain_in"), await bed.agent.count("captured_inbound")];
+    expect(after).toEqual([before[0], (before[1] ?? 0) + 1]);
+  });
 
   test("reaches the application by itself, which sees the real client, and makes a record", async () => {
     await bed.agent.setOpen(bed.serverId, true);

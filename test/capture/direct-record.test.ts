@@ -127,10 +127,10 @@ show(said)`;
     expect(records.map((record) => [record.requestBytes, record.responseBytes])).toEqual(said);
   });
 
-  test("of a connection through MPTCP sockets", async () => {
+  test("of a connection to an MPTCP listener, which is Go's default", async () => {
     await bed.capture.serve(bed.server, `in_background(serve_steps, listener("::", 83, proto=MPTCP)); stay()`);
     await bed.allow(83);
-    const code = `s = stream(V4, proto=MPTCP); s.connect(("${bed.server.ip}", 83))
+    const code = `s = stream(V4); s.connect(("${bed.server.ip}", 83))
 show(talk(s, [["send", 70000], ["drain"]], [["both", 100000, 70000], ["close"]]))`;
     const said = (await bed.app(code)) as Talk;
     expect(await bed.ended(1)).toMatchObject([{ requestBytes: said.sent, responseBytes: said.received }]);

@@ -36,7 +36,7 @@ export interface DirectPathOptions {
   readonly compile: (requests: readonly RouteRequest[]) => void;
 }
 
-/** How long BPF may go on to send plaintext to addresses outside the mesh when nobody watches what they come to be. */
+/** How long BPF may go on to let plaintext out and in when nobody watches what comes into the mesh, or gets policies. */
 const PLAIN_FOR_MS = 60_000;
 const PLAIN_RENEWED_MS = 15_000;
 /** Records that came before the mesh was known wait for their names; four full rings. */
