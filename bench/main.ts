@@ -75,10 +75,10 @@ async function measureStage(stage: Stage): Promise<Comparison[][]> {
 
 async function measureOneNode(stage: Stage, plain: BenchPods, mesh: BenchPods): Promise<Comparison[]> {
   progress("one node: connections find their paths");
-  const { sides, direct, express } = await deploySameNode(stage, PEER, mesh, progress);
+  const { sides, direct } = await deploySameNode(stage, PEER, mesh, progress);
   const one = await compareAll("one node", plain.near, sides);
   if (sides.express !== undefined) {
-    add("express.stopped_reader_mb", (await stoppedReaderBytes(express)) / BYTES_PER_MB);
+    add("express.stopped_reader_mb", (await stoppedReaderBytes(sides.express)) / BYTES_PER_MB);
   }
   const pods = join(playgroundCgroup(PLAYGROUND), stage.nodes[0]?.name ?? "", "kubepods");
   const load = loadNamed("connections");

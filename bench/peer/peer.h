@@ -7,8 +7,9 @@
 /* Size of the big answer: several TLS records and HTTP/2 frames. */
 enum { kBigBody = 64 * 1024, kSmallBody = 64, kPingBytes = 64 };
 
-/* What the reader that stops has read before: enough for a connection to be at full speed. */
-enum { kReadBeforeStop = 16 * 1024 * 1024 };
+/* What the reader that stops has read before: enough for both ends to be set up, too little for TCP to widen the
+ * receiver's buffer to what a fast reader gets (many megabytes on any path). */
+enum { kReadBeforeStop = 64 * 1024 };
 
 /* Serves HTTP on `http_port` (`/` small, `/64k` big, keep-alive unless asked to close), an echo on `echo_port` and a
  * reader that stops after kReadBeforeStop bytes on `stop_port`. Returns only on failure. */

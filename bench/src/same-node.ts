@@ -18,7 +18,6 @@ export interface SameNode {
   /** Without those that this kernel does not offer. */
   readonly sides: Readonly<Partial<Record<SameNodePath, Side>>>;
   readonly direct: BenchPods;
-  readonly express: BenchPods;
 }
 
 /**
@@ -47,7 +46,7 @@ export async function deploySameNode(
       missing(error instanceof Error ? error.message : String(error));
     }
   }
-  return { sides, direct, express };
+  return { sides, direct };
 }
 
 /** Every load once, until its connections take the path: the first one to a destination asks the agent. */
