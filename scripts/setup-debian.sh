@@ -10,6 +10,8 @@ packages=(
   iproute2 nftables util-linux procps ca-certificates
   # peers and load in the tests
   iperf3 wrk nghttp2-client python3-venv curl postgresql
+  # runtimes whose HTTP stacks the express tests use
+  nginx-light nghttp2-server golang-go default-jdk-headless
 )
 
 missing=()
@@ -23,10 +25,16 @@ if [ "$(id -u)" -ne 0 ]; then
   echo "missing packages: ${missing[*]}; run as root (sudo make setup) to install them" >&2
   exit 1
 fi
-# The tests start databases of their own; a server that comes up with the package is nothing they may leave behind.
+# The tests start databases of their own; a server that comes up with the package is nothing they may leave behind,
 if [ ! -e /etc/postgresql-common ]; then
   mkdir -p /etc/postgresql-common/createcluster.d
   echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/weft.conf
+fi
+# nor may any other service come up.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq

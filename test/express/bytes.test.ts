@@ -5,7 +5,7 @@ import { ExpressBed, type PeerOptions } from "./express-bed.ts";
 /** Per direction and case. */
 const BYTES = 12_000_000;
 /** WEFT_EXPRESS_GB: how much goes through one after the other in all, see CONTRIBUTING.md. */
-const SOAK_GB = Number(process.env["WEFT_EXPRESS_GB"] ?? 10);
+const SOAK_GB = Number(process.env.WEFT_EXPRESS_GB ?? 10);
 const SOAK_CONNECTIONS = 4;
 
 let bed: ExpressBed;
