@@ -59,22 +59,6 @@ struct list_head___express {
 	struct list_head___express *next;
 } WEFT_CORE;
 
-struct wait_queue_entry___express {
-	void *func;
-	struct list_head___express entry;
-} WEFT_CORE;
-
-struct wait_queue_head___express {
-	struct list_head___express head;
-} WEFT_CORE;
-
-struct socket_wq___express {
-	struct wait_queue_head___express wait;
-} WEFT_CORE;
-
-/* What wakes a thread that waits inside recv() or send(). */
-extern const void woken_wake_function __ksym __weak;
-
 struct sk_psock___express {
 	struct list_head___express ingress_msg;
 } WEFT_CORE;
@@ -105,7 +89,6 @@ struct sock___express {
 		struct atomic___express rmem_alloc;
 	} sk_backlog;
 	int sk_rcvlowat;
-	struct socket_wq___express *sk_wq;
 	struct socket___express *sk_socket;
 	void *sk_user_data;
 	__u8 sk_kern_sock : 1;
@@ -115,7 +98,6 @@ struct tcp_sock___express {
 	__u32 copied_seq;
 	__u32 rcv_nxt;
 	__u32 write_seq;
-	__u64 bytes_sent;
 	__u64 bytes_received;
 } WEFT_CORE;
 
@@ -235,58 +217,23 @@ static __always_inline bool express_quiet(const struct sock___express *sock,
 	       !has_direct(sock);
 }
 
-/* How many threads and event queues are looked through. */
-#define WEFT_EXPRESS_WAITERS 4
-
-/* Does a thread wait inside recv() or send() of this socket? Those that wait in poll() have another
- * function.
- */
-static __always_inline bool is_waited_in(const struct sock___express *sock)
-{
-	struct list_head___express *head, *link = NULL;
-	struct wait_queue_entry___express *entry;
-	__u64 wake = (__u64)&woken_wake_function;
-	struct socket_wq___express *queue;
-
-	queue = BPF_CORE_READ(sock, sk_wq);
-	/* Where kallsyms does not tell the function, nobody is seen to wait. */
-	if (!wake || !queue)
-		return false;
-	head = __builtin_preserve_access_index(&queue->wait.head);
-	bpf_core_read(&link, sizeof(link), &head->next);
-	for (int i = 0; i < WEFT_EXPRESS_WAITERS && link && link != head; i++) {
-		entry =
-		    (void *)link - bpf_core_field_offset(struct wait_queue_entry___express, entry);
-		if ((__u64)BPF_CORE_READ(entry, func) == wake)
-			return true;
-		bpf_core_read(&link, sizeof(link), &link->next);
-	}
-	return false;
-}
-
 /* Bytes after which a program that means to read without blocking has said so: some read a greeting
  * first.
  */
 #define WEFT_EXPRESS_GREETING 1024
 
-/* Is it read with a blocking file? A socket that is only written to, or watched with poll(), or not
- * accepted yet, is not. Before there are bytes, the thread that waits does so for its connect().
+/* Is it read with a blocking file? Sockets that are only written to, or not accepted yet, are not.
  */
 static __always_inline bool is_read_blocking(const struct sock___express *sock)
 {
 	const struct tcp_sock___express *tcp = (const void *)sock;
 	struct file___express *file = file_of(sock);
 	__u32 flags = WEFT_O_NONBLOCK;
-	__u64 received;
 
 	if (file)
 		bpf_core_read(&flags, sizeof(flags), &file->f_flags);
-	if (flags & WEFT_O_NONBLOCK)
-		return false;
-	received = BPF_CORE_READ(tcp, bytes_received);
-	if (received > WEFT_EXPRESS_GREETING)
-		return true;
-	return (received || BPF_CORE_READ(tcp, bytes_sent)) && is_waited_in(sock);
+	return !(flags & WEFT_O_NONBLOCK) &&
+	       BPF_CORE_READ(tcp, bytes_received) > WEFT_EXPRESS_GREETING;
 }
 
 /* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would
@@ -294,8 +241,8 @@ static __always_inline bool is_read_blocking(const struct sock___express *sock)
  *
  * Reading from a socket in a SOCKHASH is not quite reading from a TCP socket, also when everything
  * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send
- * wakes it up. So a socket that a thread waits in leaves. With one end gone, the other has no use
- * for it either: sending through sk_msg costs bulk half of its speed.
+ * wakes it up. So a socket that goes on to be read blockingly leaves. With one end gone, the other
+ * has no use for it either: sending through sk_msg costs bulk half of its speed.
  */
 static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
