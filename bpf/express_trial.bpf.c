@@ -46,8 +46,10 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
 	flow_from_sockops(&key, ctx, 0);
 	flow_reverse(&key);
 	initiator = bpf_map_lookup_elem(&weft_trial_flows, &key);
-	if (initiator)
-		express_accept(ctx, sk, *initiator);
+	if (!initiator)
+		return;
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	express_accept(ctx, sk, *initiator);
 }
 
 static __always_inline void on_close(struct bpf_sock_ops *ctx)
@@ -92,6 +94,7 @@ int weft_express_tr(struct bpf_sock_ops *ctx)
 		express_transmit(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
+		express_state(ctx, sk);
 		if (ctx->args[1] == BPF_TCP_CLOSE)
 			on_close(ctx);
 		break;

@@ -379,6 +379,7 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 		express_transmit(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
+		express_state(ctx, sk);
 		if (ctx->args[1] == BPF_TCP_CLOSE)
 			on_close(ctx, sk);
 		break;

@@ -222,29 +222,20 @@ static __always_inline bool express_quiet(const struct sock___express *sock,
  */
 #define WEFT_EXPRESS_GREETING 1024
 
-/* Is it read with a blocking file? Sockets that are only written to, or not accepted yet, are not.
- */
-static __always_inline bool is_read_blocking(const struct sock___express *sock)
+/* Only once it has been accepted can a socket have a blocking file. */
+static __always_inline bool is_blocking(const struct sock___express *sock)
 {
-	const struct tcp_sock___express *tcp = (const void *)sock;
 	struct file___express *file = file_of(sock);
 	__u32 flags = WEFT_O_NONBLOCK;
 
 	if (file)
 		bpf_core_read(&flags, sizeof(flags), &file->f_flags);
-	return !(flags & WEFT_O_NONBLOCK) &&
-	       BPF_CORE_READ(tcp, bytes_received) > WEFT_EXPRESS_GREETING;
+	return !(flags & WEFT_O_NONBLOCK);
 }
 
-/* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would
- * say it better, but the kernel's fast path does not tell.)
- *
- * Reading from a socket in a SOCKHASH is not quite reading from a TCP socket, also when everything
- * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send
- * wakes it up. So a socket that goes on to be read blockingly leaves. With one end gone, the other
- * has no use for it either: sending through sk_msg costs bulk half of its speed.
- */
-static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+/* `settled`: a socket that is blocking by now stays so. */
+static __always_inline void express_leave(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					  bool settled)
 {
 	struct weft_express_member *member = bpf_sk_storage_get(&weft_pair_of, sk, 0, 0);
 	const struct sock___express *sock = (const void *)tcp_of(sk);
@@ -257,7 +248,7 @@ static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bp
 	if (!pair)
 		return;
 	if (pair->state != WEFT_EXPRESS_LEFT) {
-		if (!is_read_blocking(sock))
+		if (!settled || !is_blocking(sock))
 			return;
 		pair->state = WEFT_EXPRESS_LEFT;
 	}
@@ -269,6 +260,29 @@ static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bp
 	bpf_map_delete_elem(&weft_express, &cookie);
 	bpf_sock_ops_cb_flags_set(ctx,
 				  ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+}
+
+/* HDR_OPT_LEN_CB: a packet leaves by TCP, an acknowledgement for example. (Packets that come would
+ * say it better, but the kernel's fast path does not tell.)
+ *
+ * Reading from a socket in a SOCKHASH is not quite reading from a TCP socket, also when everything
+ * comes by TCP: a blocking read ends with EAGAIN when a signal, a reset or another thread's send
+ * wakes it up. So a socket that goes on to be read blockingly leaves. With one end gone, the other
+ * has no use for it either: sending through sk_msg costs bulk half of its speed.
+ */
+static __always_inline void express_transmit(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	const struct tcp_sock___express *tcp = (const void *)tcp_of(sk);
+
+	express_leave(ctx, sk, tcp && BPF_CORE_READ(tcp, bytes_received) > WEFT_EXPRESS_GREETING);
+}
+
+/* STATE_CB: who has shut down reads next, and would be woken up by the acknowledgement of its end.
+ */
+static __always_inline void express_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	if (ctx->args[1] == BPF_TCP_FIN_WAIT1)
+		express_leave(ctx, sk, true);
 }
 
 /* ---- the connection's record --------------------------------------------------------------------

@@ -83,8 +83,8 @@ describe("bytes of express connections", () => {
 
   it("are the right ones up to a reset", async () => {
     for (let seed = 1; seed <= 10; seed++) {
-      const resets = { bytes: 100_000 * seed, expect: "any", reset: 1, seed };
-      const reads = { bytes: 50_000 * seed, expect: "any", seed };
+      const resets = { bytes: 20_000 * seed, expect: "any", reset: 1, seed };
+      const reads = { bytes: 10_000 * seed, expect: "any", seed };
       const done = await bed.exchange({ ...resets, out: 1, in: 2 }, { ...reads, out: 2, in: 1, wait: "edge" });
       expect(done.client.stdout + done.server.stdout).not.toContain("failed");
     }

@@ -21,6 +21,7 @@ namespace {
 // More than any buffer of TCP's takes, and than express connections may keep for a reader that has stopped.
 constexpr uint64_t kEndlessBytes = 48 << 20;
 constexpr uint64_t kSomeBytes = 100'000;
+constexpr uint64_t kFewBytes = 4'000;
 
 // Before the sender's TCP asks again, which would be an event too.
 constexpr std::chrono::milliseconds kSoon(150);
@@ -273,8 +274,8 @@ Status ShortReadsFindTheRest(const ExpressTrial& trial) {
   uint64_t sent = 0;
   while (SentDirectly(trial, *pair) == sent) {
     if (sent > kEndlessBytes) return Broken("nothing goes by TCP");
-    if (const Status more = SendAll(pair->initiator.get(), sent, kSomeBytes); !more) return more;
-    sent += kSomeBytes;
+    if (const Status more = SendAll(pair->initiator.get(), sent, kFewBytes); !more) return more;
+    sent += kFewBytes;
   }
   std::vector<uint8_t> buffer(50'000);
   for (uint64_t got = 0; got < sent;) {
