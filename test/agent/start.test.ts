@@ -4,22 +4,18 @@ import { existsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { AS_NOBODY } from "../helpers/nobody.ts";
 
 const BIN = fileURLToPath(new URL("../../agent/bin/weft-agent", import.meta.url));
 
-function run(env: Record<string, string>, args: string[] = [], uid?: number) {
+function run(env: Record<string, string>, [program, ...args]: readonly [string, ...string[]] = [BIN]) {
   const path = { PATH: process.env.PATH ?? "" };
-  const { status, stderr } = spawnSync(BIN, args, {
-    env: { ...path, ...env },
-    encoding: "utf8",
-    timeout: 20_000,
-    ...(uid === undefined ? {} : { uid }),
-  });
+  const { status, stderr } = spawnSync(program, args, { env: { ...path, ...env }, encoding: "utf8", timeout: 20_000 });
   return { status, stderr };
 }
 
 test("not as root: one line, exit 1", () => {
-  expect(run({}, [], 65_534)).toEqual({
+  expect(run({}, ["setpriv", ...AS_NOBODY, BIN])).toEqual({
     status: 1,
     stderr: "weft-agent: must run as root: it loads BPF programs and enters pods' namespaces\n",
   });

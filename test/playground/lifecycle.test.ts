@@ -7,6 +7,7 @@ import { playgroundCgroup, tearDown } from "../../playground/src/down.ts";
 import type { NetworkPlan } from "../../playground/src/network/plan.ts";
 import { stateDir } from "../../playground/src/state.ts";
 import { run } from "../../playground/src/system/command.ts";
+import { AS_NOBODY } from "../helpers/nobody.ts";
 import { Bed, service, webDeployment } from "./bed.ts";
 
 const WEFT = resolve(import.meta.dirname, "../../cli/bin/weft");
@@ -143,11 +144,7 @@ describe("a playground's life", () => {
       code: 1,
       stderr: expect.stringContaining('no playground "t-none"'),
     });
-    // May read everything, as the checkout may be in a folder of root's alone.
-    const caps = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
-    const nobody = await run("setpriv", ["--reuid=65534", "--clear-groups", ...caps, WEFT, "playground", "up"]).catch(
-      String,
-    );
+    const nobody = await run("setpriv", [...AS_NOBODY, WEFT, "playground", "up"]).catch(String);
     expect(nobody).toContain("a playground needs root: sudo weft playground up");
   });
 });
