@@ -78,7 +78,7 @@ export interface Figure {
   readonly met: boolean;
 }
 
-/** Two equal pairs of pods without a mesh differ by as much from run to run (README.md). */
+/** Two equal pairs of pods without a mesh differ by this and more (README.md). */
 const NOISE = 0.03;
 
 /** `value` beside its aim, rounded to what is worth reading. A ratio that misses "as without a mesh" by noise meets it. */
