@@ -78,13 +78,16 @@ class PinnedMap {
     std::vector<Key> keys(kBatch);
     std::vector<Value> values(kBatch);
     uint32_t position = 0;
+    int patience = 1000;
     for (bool first = true, more = true; more; first = false) {
       uint32_t count = kBatch;
       const int error = bpf_map_lookup_batch(fd_.get(), first ? nullptr : &position, &position, keys.data(),
                                              values.data(), &count, nullptr);
-      if (error != 0 && errno != ENOENT) break;
+      // A program held the bucket that is next; what came before it has been read.
+      const bool held = error != 0 && (errno == EBUSY || errno == EDEADLK || errno == ETIMEDOUT);
+      if (error != 0 && errno != ENOENT && (!held || --patience == 0)) break;
       for (uint32_t i = 0; i < count; ++i) entries.emplace_back(keys[i], values[i]);
-      more = error == 0;
+      more = error == 0 || held;
     }
     return entries;
   }
