@@ -40,7 +40,8 @@ build: setup proto bpf addon build/stamp/compile-cache
 PROTOS := $(wildcard proto/*.proto)
 proto: build/stamp/proto
 build/stamp/proto: $(PROTOS) build/stamp/npm
-	@mkdir -p proto/gen
+	@mkdir -p proto/gen build/proto
+	protoc -I proto --cpp_out=build/proto proto/l7.proto
 	protoc -I proto --plugin=node_modules/.bin/protoc-gen-es --es_out=proto/gen \
 	  --es_opt=target=ts,import_extension=ts,erasable_syntax=true $(PROTOS)
 	@touch $@
@@ -61,7 +62,7 @@ build/bpf/%.skel.h: build/bpf/%.bpf.o
 
 NATIVE_SOURCES := $(shell find native/src -name '*.cc' -o -name '*.h' -o -name '*.c' 2>/dev/null)
 addon: build/Release/weft.node
-build/Release/weft.node: binding.gyp $(NATIVE_SOURCES) $(wildcard bpf/include/*.h) $(BPF_SKELETONS) build/stamp/npm
+build/Release/weft.node: binding.gyp build/stamp/proto $(NATIVE_SOURCES) $(wildcard bpf/include/*.h) $(BPF_SKELETONS) build/stamp/npm
 	node-gyp --nodedir=$(NODE_DIR) configure --silent
 	$(MAKE) --no-print-directory -C build BUILDTYPE=Release -j2
 	@touch $@
@@ -94,7 +95,7 @@ test: build check
 	node scripts/count-results.ts build/test native-asan native-tsan unit system || status=1; \
 	exit $$status
 
-test-native: setup bpf
+test-native: setup proto bpf
 	$(MAKE) --no-print-directory -C native test
 
 VITEST := vitest run --reporter=default --reporter=json
@@ -118,7 +119,7 @@ test-kernel: build
 	test/kernel/run.sh
 
 # SECONDS=60: how long each target of native/fuzz runs.
-fuzz: build/stamp/apt
+fuzz: build/stamp/apt proto
 	$(MAKE) --no-print-directory -C native/fuzz run SECONDS_EACH=$(or $(SECONDS),30)
 
 # ---- demo and bench -----------------------------------------------------------------------------------------------

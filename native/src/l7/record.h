@@ -1,0 +1,76 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "http/message.h"
+#include "l7/flags.h"
+#include "net/ip_address.h"
+#include "upstream/cluster.h"
+
+namespace weft::l7 {
+
+// Everything that is known of one request, or of one TCP connection, at its end: what metrics, the access log and spans
+// are made of. Mirrored by waypoint/src/native.ts. Texts are views into the exchange and live during the call only.
+struct RequestRecord {
+  bool tcp = false;
+  double start_unix_ms = 0;
+  // Microseconds since the start; 0: did not happen.
+  uint64_t duration_us = 0;
+  uint64_t upstream_first_byte_us =
+      0;                             // request fully sent to first byte of the answer, as x-envoy-upstream-service-time
+  uint64_t request_received_us = 0;  // last byte of the request
+  uint64_t response_begun_us = 0;    // first byte to the client
+
+  http::Protocol protocol = http::Protocol::kHttp11;
+  std::string_view method, path, original_path, scheme, authority;
+  uint16_t status = 0;
+  int32_t grpc_status = -1;  // -1: none, or not gRPC
+  bool grpc = false;
+  Flags flags;
+  std::string_view details;              // RESPONSE_CODE_DETAILS
+  std::string_view termination_details;  // CONNECTION_TERMINATION_DETAILS
+  std::string_view transport_failure;    // UPSTREAM_TRANSPORT_FAILURE_REASON
+  uint64_t bytes_received = 0;           // bodies only, as Envoy's
+  uint64_t bytes_sent = 0;
+  uint64_t request_header_bytes = 0;
+  uint64_t response_header_bytes = 0;
+  uint64_t grpc_request_messages = 0;
+  uint64_t grpc_response_messages = 0;
+  std::string_view request_id, user_agent, forwarded_for;
+  uint32_t attempts = 0;
+
+  const StreamInfo* downstream = nullptr;
+  SocketAddress client;
+  std::string_view upstream_local;  // "ip:port"
+  upstream::EndpointRef endpoint;   // null: none was chosen
+  std::shared_ptr<upstream::Cluster> cluster;
+  std::string_view cluster_name;  // also when there is no such cluster
+  std::string_view route_name;
+  std::string_view destination;  // name of the Destination
+  std::string_view telemetry;    // name of the Telemetry in force
+
+  // Trace: all zero when there is none.
+  std::array<uint8_t, 16> trace_id{};
+  std::array<uint8_t, 8> span_id{};
+  std::array<uint8_t, 8> parent_span_id{};
+  bool sampled = false;
+
+  // What Telemetry asks for, by name; absent headers are left out.
+  std::vector<std::pair<std::string_view, std::string_view>> request_headers;
+  std::vector<std::pair<std::string_view, std::string_view>> response_headers;
+};
+
+// Takes the records of one loop. Must not block.
+class RecordSink {
+ public:
+  virtual void OnRecord(const RequestRecord& record) = 0;
+
+ protected:
+  ~RecordSink() = default;
+};
+
+}  // namespace weft::l7
