@@ -5,7 +5,7 @@ ARG DEBIAN_IMAGE=debian:12-slim
 FROM ${DEBIAN_IMAGE} AS build
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      build-essential python3 npm ca-certificates clang-19 bpftool libbpf-dev libelf-dev zlib1g-dev libnghttp2-dev protobuf-compiler libprotobuf-dev \
+      build-essential python3 npm ca-certificates clang-19 bpftool libbpf-dev libelf-dev zlib1g-dev libnghttp2-dev libre2-dev nlohmann-json3-dev protobuf-compiler libprotobuf-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /weft
 
@@ -26,7 +26,7 @@ RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error 
 # ---- runtime: no compiler, no npm ---------------------------------------------------------------------------------
 FROM ${DEBIAN_IMAGE}
 RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates libatomic1 libbpf1 libelf1 zlib1g \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates libatomic1 libbpf1 libelf1 libprotobuf-lite32 libre2-9 zlib1g \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /weft
 COPY --from=build /weft/node_modules node_modules

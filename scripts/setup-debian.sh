@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   # build
   build-essential python3 clang-19 clang-format-19 llvm-19 libclang-rt-19-dev bpftool libbpf-dev libelf-dev zlib1g-dev
-  libssl-dev libnghttp2-dev libre2-dev libgtest-dev cmake ninja-build protobuf-compiler libprotobuf-dev shellcheck
+  libssl-dev libnghttp2-dev libre2-dev nlohmann-json3-dev libgtest-dev cmake ninja-build protobuf-compiler libprotobuf-dev shellcheck
   # playground
   iproute2 nftables util-linux procps ca-certificates
   # peers and load in the tests
