@@ -6,15 +6,7 @@
  */
 
 /** Type of a resource of the L7 program: the message's name in proto/l7.proto. */
-export type L7Type =
-  | "Settings"
-  | "Listener"
-  | "Destination"
-  | "Cluster"
-  | "Endpoints"
-  | "Policy"
-  | "Jwt"
-  | "Telemetry";
+export type L7Type = "Settings" | "Listener" | "Destination" | "Cluster" | "Endpoints" | "Policy" | "Jwt" | "Telemetry";
 
 export interface L7Resource {
   readonly type: L7Type;
@@ -46,52 +38,6 @@ export interface L7EngineOptions {
   readonly onRecords: (batch: Uint8Array) => void;
 }
 
-/** Counters of requests with the same labels, summed over loops since the start. */
-export interface MetricSeries {
-  readonly tcp: boolean;
-  readonly destination: string;
-  readonly cluster: string;
-  readonly telemetry: string;
-  /** Of the tunnel's peer. */
-  readonly peerIdentity: string;
-  readonly peerBaggage: string;
-  readonly workload: WorkloadFacts | undefined;
-  /** Service that was chosen. */
-  readonly service: { readonly namespace: string; readonly hostname: string; readonly name: string };
-  readonly protocol: "http" | "grpc" | "tcp";
-  readonly responseCode: number;
-  /** -1: none. */
-  readonly grpcStatus: number;
-  readonly flags: string;
-  readonly downstreamTls: boolean;
-  readonly requests: number;
-  readonly durationMs: Histogram;
-  readonly requestBytes: Histogram;
-  readonly responseBytes: Histogram;
-  readonly grpcRequestMessages: number;
-  readonly grpcResponseMessages: number;
-  readonly tcpOpened: number;
-  readonly tcpClosed: number;
-  readonly tcpSentBytes: number;
-  readonly tcpReceivedBytes: number;
-}
-/** Counts by upper bound, not cumulative; the last is for what is above all bounds. */
-export interface Histogram {
-  readonly counts: readonly number[];
-  readonly sum: number;
-}
-export interface WorkloadFacts {
-  readonly name: string;
-  readonly namespace: string;
-  readonly canonicalService: string;
-  readonly canonicalRevision: string;
-  readonly clusterId: string;
-  readonly principal: string;
-  readonly app: string;
-  readonly version: string;
-  readonly node: string;
-}
-
 export interface L7EngineStats {
   readonly openConnections: number;
   readonly openRequests: number;
@@ -99,6 +45,8 @@ export interface L7EngineStats {
   readonly bufferedBytes: number;
   /** Records that were lost because JavaScript did not keep up. */
   readonly recordsLost: number;
+  /** Records that were counted under "other" because there are too many series. */
+  readonly seriesOverflowed: number;
   /** By cluster and endpoint: for admin. */
   readonly clusters: readonly {
     readonly name: string;
@@ -115,10 +63,16 @@ export interface L7Engine {
   /** The addresses that are bound, by listener name; HBONE's is "hbone". */
   listening(): Readonly<Record<string, { readonly address: string; readonly port: number }>>;
   /** The process' own certificate, PEM: tunnels in and out. Open tunnels go on with the one they began with. */
-  setIdentity(identity: { readonly id: string; readonly chain: string; readonly key: string; readonly roots: string }): void;
+  setIdentity(identity: {
+    readonly id: string;
+    readonly chain: string;
+    readonly key: string;
+    readonly roots: string;
+  }): void;
   /** One atomic step: requests that begin afterwards see all that was taken of it. */
   apply(updated: readonly L7Resource[], removed: readonly L7Name[]): L7Rejection[];
-  series(): MetricSeries[];
+  /** Counters of requests with the same labels, summed over loops since the start (telemetry/series.ts decodes). */
+  series(): Uint8Array;
   stats(): L7EngineStats;
   /** Stops accepting, GOAWAY, resolves when nothing is left or at the deadline after closing the rest. */
   drain(deadlineMs: number): Promise<void>;

@@ -11,6 +11,10 @@
 #include "net/ip_address.h"
 #include "upstream/cluster.h"
 
+namespace weft::telemetry {
+struct TelemetryProgram;  // telemetry/program.h: the compiled Telemetry
+}
+
 namespace weft::l7 {
 
 // Everything that is known of one request, or of one TCP connection, at its end: what metrics, the access log and spans
@@ -50,8 +54,14 @@ struct RequestRecord {
   std::shared_ptr<upstream::Cluster> cluster;
   std::string_view cluster_name;  // also when there is no such cluster
   std::string_view route_name;
-  std::string_view destination;  // name of the Destination
-  std::string_view telemetry;    // name of the Telemetry in force
+  // The path of the route's match, for names of spans: "/x" exact, "/x*" prefix, regex as written; empty: any.
+  std::string_view route_pattern;
+  std::string_view destination;                            // name of the Destination
+  const telemetry::TelemetryProgram* telemetry = nullptr;  // in force; null: none
+
+  // TCP: what OnTcpProgress has told already of bytes_received and bytes_sent.
+  uint64_t reported_received = 0;
+  uint64_t reported_sent = 0;
 
   // Trace: all zero when there is none.
   std::array<uint8_t, 16> trace_id{};
@@ -68,6 +78,11 @@ struct RequestRecord {
 class RecordSink {
  public:
   virtual void OnRecord(const RequestRecord& record) = 0;
+  // TCP, before OnRecord: it has been taken and its cluster is chosen; then every kTcpReportMs in which bytes moved
+  // what they were, so that long connections show while they last.
+  static constexpr uint64_t kTcpReportMs = 5'000;
+  virtual void OnTcpOpened(const RequestRecord& record) = 0;
+  virtual void OnTcpProgress(const RequestRecord& record, uint64_t received, uint64_t sent) = 0;
 
  protected:
   ~RecordSink() = default;
