@@ -30,7 +30,11 @@ bool Unframe(std::string& body) {
 }  // namespace
 
 ServiceCall::ServiceCall(LoopContext& context, Owner& owner, CallRequest request)
-    : context_(context), owner_(owner), request_(std::move(request)), timer_([this] { Fail("timed out", true); }) {
+    : context_(context),
+      owner_(owner),
+      request_(std::move(request)),
+      timer_([this] { Fail("timed out", true); }),
+      failed_([this] { owner_.OnAnswer(std::move(answer_)); }) {
   if (request_.grpc) request_.body = Framed(request_.body);
 }
 
