@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{lib,agent,control,cli,playground,examples,demo,bench,docs}/**/*.test.ts"],
+          include: ["{lib,agent,waypoint,control,cli,playground,examples,demo,bench,docs}/**/*.test.ts"],
           testTimeout: 20_000,
         },
       },

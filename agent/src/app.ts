@@ -1,16 +1,22 @@
 /** The only place where the agent's parts are put together. */
 import { create } from "@bufbuild/protobuf";
 import { joinHostPort } from "#lib/address.ts";
+import { metricsRoutes, readinessRoutes } from "#lib/admin-routes.ts";
 import { Drain } from "#lib/drain.ts";
+import { HostCache } from "#lib/host-cache.ts";
+import { HttpListener } from "#lib/http-listener.ts";
+import { type Authority, authorityAt } from "#lib/identity/ca-client.ts";
+import { IdentityManager } from "#lib/identity/identity-manager.ts";
 import type { KubeClient } from "#lib/kube/client.ts";
 import { LogRoot } from "#lib/log.ts";
 import { MetricsPage } from "#lib/metrics.ts";
 import { Readiness } from "#lib/readiness.ts";
+import { AdsClient } from "#lib/xds/ads-client.ts";
+import { openChannel, requestMetadata } from "#lib/xds/channel.ts";
 import { formatNodeId } from "#lib/xds/types.ts";
 import { type Node, NodeSchema } from "#proto/discovery_pb.ts";
-import { adminRoutes, metricsRoutes, readinessRoutes } from "./admin/admin.ts";
-import { HttpListener } from "./admin/http.ts";
-import type { AgentConfig, PeerConfig } from "./config.ts";
+import { adminRoutes } from "./admin/admin.ts";
+import type { AgentConfig } from "./config.ts";
 import { Decisions } from "./decisions.ts";
 import { DnsServer } from "./dns/dns-server.ts";
 import { DnsForwarder } from "./dns/forwarder.ts";
@@ -20,17 +26,12 @@ import { findCgroups } from "./enroll/cgroups.ts";
 import { Enroller } from "./enroll/enroller.ts";
 import { LocalPods } from "./enroll/local-pods.ts";
 import { PodWatch } from "./enroll/pod-watch.ts";
-import { CaClient, type CertificateAuthority } from "./identity/ca-client.ts";
-import { IdentityManager } from "./identity/identity-manager.ts";
 import type { Addon, EngineEvent } from "./native.ts";
-import { HostCache } from "./route/host-cache.ts";
 import type { RouteRequest } from "./route/route-book.ts";
 import { MeshState } from "./state/mesh-state.ts";
 import { AgentMetrics } from "./telemetry/agent-metrics.ts";
 import { Attributor } from "./telemetry/attribution.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
-import { AdsClient } from "./xds/ads-client.ts";
-import { openChannel, requestMetadata } from "./xds/channel.ts";
 import { loadLocalFile } from "./xds/local-file.ts";
 import { meshHandlers } from "./xds/mesh-handlers.ts";
 
@@ -261,7 +262,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
       clearInterval(hostRefresh);
       direct.close();
       identities.close();
-      if (authority instanceof CaClient) authority.close();
+      authority.close();
       dns.close();
       engine.close();
       bpf.close();
@@ -323,16 +324,9 @@ function nodeOf(config: AgentConfig): Node {
   });
 }
 
-function certificateAuthority(config: AgentConfig): CertificateAuthority {
-  const peer: PeerConfig | undefined = config.ca;
-  if (peer === undefined) {
-    return { issue: () => Promise.reject(new Error("CA_ADDRESS is empty: no certificate can be had")) };
-  }
-  return new CaClient({
-    open: () => openChannel(peer),
-    metadata: () => requestMetadata(config.token, config.clusterId, peer),
-    ttlMs: config.secretTtlMs,
-  });
+function certificateAuthority(config: AgentConfig): Authority {
+  const { ca, token, clusterId, secretTtlMs } = config;
+  return authorityAt(ca, { token, clusterId, ttlMs: secretTtlMs, impersonate: true });
 }
 
 function countIdentities(identities: IdentityManager): { available: number; missing: number } {

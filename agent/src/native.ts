@@ -5,8 +5,7 @@
  * per byte. Addresses are canonical strings as `lib/src/address.ts` makes them (IPv4 dotted, IPv6 compressed, never
  * v4-mapped). Every function that can fail throws an Error whose `code` is a POSIX name or a reason of ours.
  */
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { loadAddonFile } from "#lib/addon.ts";
 import type { Reason } from "#lib/reasons.ts";
 
 /** `ip` with `port`, both canonical. */
@@ -380,12 +379,7 @@ export interface Addon {
   readonly netnsCookie: (netnsPath: string) => bigint;
 }
 
-/** Loads the addon built by `make build`. Throws with the build command in its message when it is missing. */
+/** Throws with the build command in its message when the addon is missing. */
 export function loadAddon(): Addon {
-  const path = fileURLToPath(new URL("../../build/Release/weft.node", import.meta.url));
-  try {
-    return createRequire(import.meta.url)(path) as Addon;
-  } catch (cause) {
-    throw new Error(`cannot load the native addon ${path}; run "make build"`, { cause });
-  }
+  return loadAddonFile() as Addon;
 }

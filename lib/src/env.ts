@@ -1,4 +1,6 @@
 /** Reading configuration from environment variables: each reader names the variable in its error. */
+import { existsSync } from "node:fs";
+import { LevelFilter } from "#lib/log.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -54,4 +56,52 @@ export function envOneOf<const T extends string>(env: Env, name: string, fallbac
   const found = allowed.find((candidate) => candidate === value);
   if (found === undefined) throw new EnvError(name, value, `one of ${allowed.join(", ")}`);
   return found;
+}
+
+/** All variables whose names begin with `prefix`, by the rest of their names. */
+export function envWithPrefix(env: Env, prefix: string): Record<string, string> {
+  const result: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (name.startsWith(prefix) && name.length > prefix.length && value !== undefined) {
+      result[name.slice(prefix.length)] = value;
+    }
+  }
+  return result;
+}
+
+export interface ListenConfig {
+  readonly host: string;
+  readonly port: number;
+}
+
+export function envListen(env: Env, name: string, fallback: string): ListenConfig {
+  const value = envString(env, name, fallback);
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new EnvError(name, value, "host:port, port 0 for any free one");
+  return { host: match[1] ?? match[2] ?? "", port };
+}
+
+export function envOptionalInteger(env: Env, name: string, min: number, max: number): number | undefined {
+  return envString(env, name) === undefined ? undefined : envInteger(env, name, min, min, max);
+}
+
+export function envExistingFile(env: Env, name: string): string | undefined {
+  const value = envString(env, name);
+  if (value !== undefined && !existsSync(value)) throw new EnvError(name, value, "a file that exists");
+  return value;
+}
+
+export function envLogFilter(env: Env): string {
+  const value = envString(env, "RUST_LOG", "info");
+  try {
+    LevelFilter.parse(value);
+  } catch {
+    throw new EnvError(
+      "RUST_LOG",
+      value,
+      "a level (trace, debug, info, warn, error, off), then scope=level, comma-separated",
+    );
+  }
+  return value;
 }

@@ -1,10 +1,10 @@
 /** The agent's state in the shape that `istioctl ztunnel-config` reads. */
 import { X509Certificate } from "node:crypto";
 import { joinHostPort } from "#lib/address.ts";
+import type { IdentityStatus } from "#lib/identity/identity-manager.ts";
+import { splitPem } from "#lib/identity/svid.ts";
 import { EventCursor } from "../direct/event-decoder.ts";
 import type { EnrollmentStatus } from "../enroll/enroller.ts";
-import type { IdentityStatus } from "../identity/identity-manager.ts";
-import { splitPem } from "../identity/svid.ts";
 import type { ConnectionRecord, NetnsCookie, PodId, PolicyMatch, SocketAddress, StringMatch } from "../native.ts";
 import type { MeshState } from "../state/mesh-state.ts";
 import type { GatewayAddress, PortMap, Service, Vip, Workload } from "../state/model.ts";

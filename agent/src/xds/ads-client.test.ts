@@ -2,15 +2,15 @@ import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import { LogRoot } from "#lib/log.ts";
+import { AdsClient } from "#lib/xds/ads-client.ts";
+import { openChannel, requestMetadata } from "#lib/xds/channel.ts";
+import type { PeerConfig } from "#lib/xds/peer.ts";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { NodeSchema } from "#proto/discovery_pb.ts";
 import { FakeControl } from "../../../test/helpers/fake-control.ts";
 import { authorization, serviceAddress, uidOf, workloadAddress } from "../../../test/helpers/mesh-fixtures.ts";
 import { TestCa } from "../../../test/helpers/pki.ts";
-import type { PeerConfig } from "../config.ts";
 import { MeshState } from "../state/mesh-state.ts";
-import { AdsClient } from "./ads-client.ts";
-import { openChannel, requestMetadata } from "./channel.ts";
 import { meshHandlers } from "./mesh-handlers.ts";
 
 const lines: string[] = [];

@@ -1,13 +1,16 @@
 /** Puts WDS resources into the mesh state. */
+import type { ResourceHandler } from "#lib/xds/ads-client.ts";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { decodeAuthorization } from "../policy/authorization.ts";
 import { decodeAddress } from "../state/decode.ts";
 import type { MeshState } from "../state/mesh-state.ts";
-import type { ResourceHandler } from "./ads-client.ts";
 
 /** In the order in which a client subscribes. */
 export function meshHandlers(state: MeshState): ReadonlyMap<string, ResourceHandler> {
-  const commit = () => state.commit();
+  const commit = () => {
+    state.commit();
+    return undefined;
+  };
   return new Map([
     [
       ADDRESS_TYPE,

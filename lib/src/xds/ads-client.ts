@@ -14,12 +14,21 @@ import { identityCodec } from "./channel.ts";
 import { releaseMemory } from "./release-memory.ts";
 import { readHead, readResources } from "./response.ts";
 
+/** A resource that was not taken, with the reason for the control plane. */
+export interface Rejection {
+  readonly name: string;
+  readonly reason: string;
+}
+
 /** Takes the resources of one type. Only `apply` may throw; the message goes to the control plane. */
 export interface ResourceHandler {
   apply(name: string, bytes: Uint8Array): void;
   remove(name: string): void;
-  /** All of one response is applied. */
-  commit(): void;
+  /**
+   * All of one response is applied. What turns out to be bad only now is returned; a promise holds this response's
+   * acknowledgement back, and nothing else.
+   */
+  commit(): readonly Rejection[] | Promise<readonly Rejection[]> | undefined;
 }
 
 export type StreamEnd = "ConnectionError" | "Error" | "Reconnect" | "Complete";
@@ -152,7 +161,7 @@ export class AdsClient {
     this.#options.onMessage?.(head.typeUrl, bytes.length);
     const handler = this.#options.types.get(head.typeUrl);
     const versions = this.#versions.get(head.typeUrl);
-    const rejected: string[] = [];
+    const rejected: Rejection[] = [];
     if (handler === undefined || versions === undefined) {
       this.#options.log.warn("unknown xds type", { type_url: head.typeUrl });
     } else {
@@ -161,19 +170,29 @@ export class AdsClient {
         versions.delete(name);
       }
       let count = 0;
+      const taken = new Map<string, string>();
       for (const resource of readResources(bytes)) {
         try {
           handler.apply(resource.name, resource.bytes);
-          versions.set(resource.name, resource.version);
+          taken.set(resource.name, resource.version);
         } catch (error) {
-          rejected.push(`${resource.name}: ${errorText(error)}`);
+          rejected.push({ name: resource.name, reason: errorText(error) });
         }
         if (++count % SLICE === 0) await setImmediate();
       }
       if (bytes.length >= PART_BYTES) this.#loading.add(head.typeUrl);
       if (this.#loading.has(head.typeUrl)) this.#waitForQuiet();
       else this.#markSynced(head.typeUrl);
-      handler.commit();
+      const settle = (late: readonly Rejection[]) => {
+        // What was refused is asked for again with the version that is in force.
+        for (const { name } of late) taken.delete(name);
+        for (const [name, version] of taken) versions.set(name, version);
+        this.#acknowledge(stream, head.typeUrl, head.nonce, [...rejected, ...late]);
+      };
+      const late = handler.commit() ?? [];
+      if (late instanceof Promise) void late.then(settle);
+      else settle(late);
+      return;
     }
     this.#acknowledge(stream, head.typeUrl, head.nonce, rejected);
   }
@@ -185,7 +204,7 @@ export class AdsClient {
       this.#loading.clear();
       for (const type of types) {
         this.#markSynced(type);
-        this.#options.types.get(type)?.commit();
+        void this.#options.types.get(type)?.commit();
       }
       releaseMemory();
     }, QUIET_MS);
@@ -199,8 +218,9 @@ export class AdsClient {
     this.#options.onSynced?.(typeUrl);
   }
 
-  #acknowledge(stream: AdsStream, typeUrl: string, responseNonce: string, rejected: readonly string[]): void {
-    const message = rejected.join("; ");
+  #acknowledge(stream: AdsStream, typeUrl: string, responseNonce: string, rejected: readonly Rejection[]): void {
+    if (stream.destroyed) return;
+    const message = rejected.map(({ name, reason }) => `${name}: ${reason}`).join("; ");
     if (rejected.length > 0) {
       this.#options.log.warn("rejected xds resources", { type_url: typeUrl, count: rejected.length, error: message });
     }

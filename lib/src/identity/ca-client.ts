@@ -1,9 +1,10 @@
-/** Asks the control plane's certificate authority for a workload's certificate, on behalf of that workload. */
+/** Asks the control plane's certificate authority for a workload's certificate. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Client, Metadata, ServiceError } from "@grpc/grpc-js";
+import { identityCodec, openChannel, requestMetadata } from "#lib/xds/channel.ts";
+import type { PeerConfig, TokenSource } from "#lib/xds/peer.ts";
 import { CREATE_CERTIFICATE_METHOD } from "#lib/xds/types.ts";
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from "#proto/ca_pb.ts";
-import { identityCodec } from "../xds/channel.ts";
 import { createSigningRequest } from "./csr.ts";
 import { parseAnswer, type Svid } from "./svid.ts";
 
@@ -17,6 +18,8 @@ export interface CaClientOptions {
   readonly open: () => Promise<Client>;
   readonly metadata: () => Promise<Metadata>;
   readonly ttlMs: number;
+  /** The certificate is another workload's than the caller's: a node's agent asks for its pods. */
+  readonly impersonate: boolean;
 }
 
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -34,7 +37,7 @@ export class CaClient implements CertificateAuthority {
     const request = create(IstioCertificateRequestSchema, {
       csr,
       validityDuration: BigInt(Math.round(this.#options.ttlMs / 1000)),
-      metadata: { ImpersonatedIdentity: identity },
+      ...(this.#options.impersonate ? { metadata: { ImpersonatedIdentity: identity } } : {}),
     });
     const bytes = await this.#call(toBinary(IstioCertificateRequestSchema, request));
     return parseAnswer(identity, key, fromBinary(IstioCertificateResponseSchema, bytes).certChain);
@@ -73,4 +76,30 @@ export class CaClient implements CertificateAuthority {
       throw error;
     }
   }
+}
+
+/** An authority that is closed with its owner. */
+export type Authority = CertificateAuthority & { close(): void };
+
+export interface AuthorityOptions {
+  readonly token: TokenSource;
+  readonly clusterId: string;
+  readonly ttlMs: number;
+  readonly impersonate: boolean;
+}
+
+/** The authority at `peer`; without one every request fails and says so. */
+export function authorityAt(peer: PeerConfig | undefined, options: AuthorityOptions): Authority {
+  if (peer === undefined) {
+    return {
+      issue: () => Promise.reject(new Error("CA_ADDRESS is empty: no certificate can be had")),
+      close: () => undefined,
+    };
+  }
+  return new CaClient({
+    open: () => openChannel(peer),
+    metadata: () => requestMetadata(options.token, options.clusterId, peer),
+    ttlMs: options.ttlMs,
+    impersonate: options.impersonate,
+  });
 }

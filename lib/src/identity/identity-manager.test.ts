@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LogRoot } from "#lib/log.ts";
-import type { Command } from "../native.ts";
 import type { CertificateAuthority } from "./ca-client.ts";
-import { IdentityManager } from "./identity-manager.ts";
+import { type IdentityChange, IdentityManager } from "./identity-manager.ts";
 import type { Svid } from "./svid.ts";
 
 const HOUR = 3_600_000;
@@ -37,7 +36,7 @@ class FakeAuthority implements CertificateAuthority {
 }
 
 let authority: FakeAuthority;
-let pushed: Command[];
+let pushed: IdentityChange[];
 let manager: IdentityManager;
 
 beforeEach(() => {

@@ -1,9 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { openChannel, requestMetadata } from "#lib/xds/channel.ts";
+import type { PeerConfig } from "#lib/xds/peer.ts";
 import { FakeControl } from "../../../test/helpers/fake-control.ts";
 import { TestCa } from "../../../test/helpers/pki.ts";
-import type { PeerConfig } from "../config.ts";
-import { openChannel, requestMetadata } from "../xds/channel.ts";
 import { CaClient } from "./ca-client.ts";
 import { renewAtMs, splitPem } from "./svid.ts";
 
@@ -18,6 +18,7 @@ function connect(ca: TestCa): void {
     open: () => openChannel(peer),
     metadata: () => requestMetadata({ kind: "static", token: "t" }, "c1", peer),
     ttlMs: 3_600_000,
+    impersonate: true,
   });
 }
 

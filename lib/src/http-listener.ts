@@ -1,7 +1,7 @@
 /** One small HTTP server: a table of paths, a bound address, an orderly end. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { ListenConfig } from "../config.ts";
+import type { ListenConfig } from "#lib/env.ts";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
 /** `METHOD /path` to handler. */
@@ -51,7 +51,7 @@ export class HttpListener {
 }
 
 async function dispatch(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const url = new URL(request.url ?? "/", "http://agent");
+  const url = new URL(request.url ?? "/", "http://process");
   const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET");
   const handler = routes[`${method} ${url.pathname}`];
   if (handler === undefined) {

@@ -1,10 +1,9 @@
 /**
- * Certificates of the identities that run on this node: fetched when their first pod is enrolled, renewed at half
- * life, forgotten with their last pod. A valid certificate stays in use while a new one cannot be had.
+ * Certificates of the identities that a process proves: fetched when their first user comes (an agent: a pod is
+ * enrolled), renewed at half life, forgotten with their last user. A valid certificate stays in use while a new one cannot be had.
  */
 import { Backoff } from "#lib/backoff.ts";
 import { errorText, type Logger } from "#lib/log.ts";
-import type { Command } from "../native.ts";
 import type { CertificateAuthority } from "./ca-client.ts";
 import { renewAtMs, type Svid } from "./svid.ts";
 
@@ -31,9 +30,20 @@ interface Entry {
   error: string | undefined;
 }
 
+/** What the engine is told. */
+export type IdentityChange =
+  | {
+      readonly op: "set-identity";
+      readonly identity: string;
+      readonly chain: string;
+      readonly key: string;
+      readonly roots: string;
+    }
+  | { readonly op: "remove-identity"; readonly identity: string };
+
 export interface IdentityManagerOptions {
   readonly authority: CertificateAuthority;
-  readonly push: (commands: readonly Command[]) => void;
+  readonly push: (changes: readonly IdentityChange[]) => void;
   readonly log: Logger;
   readonly now?: () => number;
 }
@@ -58,7 +68,7 @@ export class IdentityManager {
     this.#now = options.now ?? Date.now;
   }
 
-  /** One more pod proves this identity. */
+  /** One more user of this identity. */
   acquire(identity: string): void {
     const known = this.#entries.get(identity);
     if (known !== undefined) {
@@ -77,7 +87,7 @@ export class IdentityManager {
     this.#schedule();
   }
 
-  /** One pod less; with the last one the key is forgotten. */
+  /** One user less; with the last one the key is forgotten. */
   release(identity: string): void {
     const entry = this.#entries.get(identity);
     if (entry === undefined || --entry.users > 0) return;
@@ -155,6 +165,6 @@ export class IdentityManager {
   }
 }
 
-function setIdentity({ identity, chain, key, roots }: Svid): Command {
+function setIdentity({ identity, chain, key, roots }: Svid): IdentityChange {
   return { op: "set-identity", identity, chain, key, roots };
 }

@@ -5,7 +5,7 @@ import { checkServerIdentity, createSecureContext, rootCertificates } from "node
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { joinHostPort } from "#lib/address.ts";
 import { MAX_MESSAGE_BYTES } from "#lib/xds/types.ts";
-import type { PeerConfig, RootSource, TokenSource } from "../config.ts";
+import type { PeerConfig, RootSource, TokenSource } from "./peer.ts";
 
 const CIPHERS = "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256";
 /** Sent when the server is known by address only; what the certificate must carry is checked apart from it. */
