@@ -4,6 +4,7 @@
  * TypeScript decides and tells (programs, certificates, names of hosts), the engine moves bytes and counts. Nothing here is
  * called per request but the hand-over of records, in batches, where an access log or a span wants them.
  */
+import { loadAddonFile } from "#lib/addon.ts";
 
 /** Type of a resource of the L7 program: the message's name in proto/l7.proto. */
 export type L7Type = "Settings" | "Listener" | "Destination" | "Cluster" | "Endpoints" | "Policy" | "Jwt" | "Telemetry";
@@ -81,4 +82,9 @@ export interface L7Engine {
 
 export interface L7Addon {
   readonly createL7Engine: (options: L7EngineOptions) => L7Engine;
+}
+
+/** Throws with the build command in its message when the addon is missing. */
+export function loadL7Addon(): L7Addon {
+  return loadAddonFile() as L7Addon;
 }

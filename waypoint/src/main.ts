@@ -1,0 +1,60 @@
+/** Entry point: `weft-waypoint` runs one waypoint (or gateway) until SIGTERM. */
+import { parseArgs } from "node:util";
+import { joinHostPort } from "#lib/address.ts";
+import { errorText } from "#lib/log.ts";
+import packageJson from "../../package.json" with { type: "json" };
+import { startWaypoint } from "./app.ts";
+import { loadConfig } from "./config.ts";
+import { loadL7Addon } from "./native.ts";
+
+const USAGE = `usage: weft-waypoint [proxy waypoint|router]
+
+Runs a waypoint until SIGTERM. Configured by environment variables; \`proxy waypoint\` and the flags that Istio's proxy
+is started with are taken and mean nothing.
+`;
+
+async function main(args: readonly string[]): Promise<number> {
+  // Flags of Istio's proxy come with a value of their own or after "=": neither is ours to check.
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    strict: false,
+    options: { help: { type: "boolean", short: "h" } },
+  });
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const [command, role] = positionals;
+  if (command !== undefined && (command !== "proxy" || (role !== "waypoint" && role !== "router"))) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const config = loadConfig(process.env, role === "router" ? "router" : "waypoint");
+  const waypoint = await startWaypoint(config, { addon: loadL7Addon(), version: packageJson.version });
+  const log = waypoint.log.logger("waypoint");
+  const { admin, metrics, ready } = waypoint.addresses;
+  log.info("started", {
+    version: packageJson.version,
+    pod: config.podName,
+    admin: joinHostPort(admin.host, admin.port),
+    metrics: joinHostPort(metrics.host, metrics.port),
+    ready: joinHostPort(ready.host, ready.port),
+  });
+  void waypoint.readiness.whenReady().then(() => log.info("ready"));
+  await waypoint.close(await Promise.race([waypoint.quitRequested, signalled()]));
+  return 0;
+}
+
+function signalled(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+try {
+  process.exit(await main(process.argv.slice(2)));
+} catch (error) {
+  process.stderr.write(`weft-waypoint: ${errorText(error)}\n`);
+  process.exit(1);
+}
