@@ -1,7 +1,11 @@
-/** Headers that tie the calls of one request together; a service copies them from its caller to whom it calls. */
+/**
+ * Headers that tie the calls of one request together; a service copies them from its caller to whom it calls. `end-user` is
+ * who the page is for: routes look at it.
+ */
 import type { IncomingHttpHeaders } from "node:http";
 
 const PROPAGATED = [
+  "end-user",
   "x-request-id",
   "traceparent",
   "tracestate",
