@@ -38,10 +38,12 @@ build/stamp/npm: package.json package-lock.json build/stamp/apt
 build: setup proto bpf addon build/stamp/compile-cache
 
 PROTOS := $(wildcard proto/*.proto)
+# What the engine reads and writes itself.
+ENGINE_PROTOS := proto/l7.proto proto/ext_authz.proto proto/ratelimit.proto
 proto: build/stamp/proto
 build/stamp/proto: $(PROTOS) build/stamp/npm
 	@mkdir -p proto/gen build/proto
-	protoc -I proto --cpp_out=build/proto proto/l7.proto
+	protoc -I proto --cpp_out=build/proto $(ENGINE_PROTOS)
 	protoc -I proto --plugin=node_modules/.bin/protoc-gen-es --es_out=proto/gen \
 	  --es_opt=target=ts,import_extension=ts,erasable_syntax=true $(PROTOS)
 	@touch $@

@@ -4,7 +4,7 @@
       "target_name": "weft",
       "sources": [
         "<!@(find native/src -name '*.cc' ! -name '*_test.cc')",
-        "build/proto/l7.pb.cc"
+        "<!@(find build/proto -name '*.pb.cc')"
       ],
       "include_dirs": [
         "<!(node -p \"require('node-addon-api').include_dir\")",

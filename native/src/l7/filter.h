@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "http/message.h"
 #include "l7/flags.h"
+#include "loop/loop_context.h"
 #include "net/byte_stream.h"
 #include "security/verified_token.h"
 #include "upstream/cluster.h"
@@ -52,7 +53,7 @@ class FilterContext {
   virtual void SetFlag(Flag flag) = 0;
   // What the token said, once JWT has run. Null: no valid token.
   virtual const security::VerifiedToken* token() const = 0;
-  virtual void SetToken(std::unique_ptr<security::VerifiedToken> token) = 0;
+  virtual void SetToken(std::shared_ptr<const security::VerifiedToken> token) = 0;
   // Added to whatever answer the client gets in the end.
   virtual void AddResponseHeader(std::string_view name, std::string_view value) = 0;
   // Routes depend on something that has changed (headers from an authorizer): match again before the next filter.
