@@ -4,7 +4,7 @@
  * The layout is that of native/src/telemetry/record_codec.cc. Texts are decoded when somebody asks: a line of the access
  * log needs a dozen of forty, a filter that says no needs one.
  */
-import type { WorkloadFacts } from "../native.ts";
+import type { WorkloadFacts } from "./workload.ts";
 
 const TEXTS = [
   "method",
@@ -196,7 +196,7 @@ export class RequestRecord {
     return this.#view.getFloat64(this.#at + offset, true);
   }
   #id(offset: number, bytes: number): string {
-    const text = this.#bytes.hexSlice(this.#at + offset, this.#at + offset + bytes);
+    const text = this.#bytes.toString("hex", this.#at + offset, this.#at + offset + bytes);
     return /^0+$/.test(text) ? "" : text;
   }
   #end(index: number): number {
@@ -205,7 +205,7 @@ export class RequestRecord {
   #text(index: number): string {
     const start = index === 0 ? 0 : this.#end(index - 1);
     const end = this.#end(index);
-    return start === end ? "" : this.#bytes.utf8Slice(this.#textsAt + start, this.#textsAt + end);
+    return start === end ? "" : this.#bytes.toString("utf8", this.#textsAt + start, this.#textsAt + end);
   }
   #header(first: number, count: number, name: string): string | undefined {
     for (let i = first; i < first + count; i++) {

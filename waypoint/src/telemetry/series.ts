@@ -1,5 +1,5 @@
 /** Counters of the engine as it hands them over: native/src/telemetry/series_book.h and series_key.h. */
-import type { WorkloadFacts } from "../native.ts";
+import type { WorkloadFacts } from "./workload.ts";
 
 export type RequestProtocol = "http" | "grpc" | "tcp";
 
@@ -79,7 +79,7 @@ export function* decodeSeries(bytes: Uint8Array, facts: Map<string, LabelFacts>)
     const length = view.getUint32(at, true);
     const start = at + 4;
     at = start + length;
-    const key = buffer.latin1Slice(start, at);
+    const key = buffer.toString("latin1", start, at);
     let known = facts.get(key);
     if (known === undefined) {
       known = decodeFacts(buffer.subarray(start, at));
@@ -107,7 +107,7 @@ function decodeFacts(key: Buffer): LabelFacts {
   const text = (): string => {
     const length = key.readUInt16LE(at);
     at += 2 + length;
-    return key.utf8Slice(at - length, at);
+    return key.toString("utf8", at - length, at);
   };
   const bits = key.readUInt8(1);
   const names = { destination: text(), cluster: text(), telemetry: text(), peerIdentity: text(), peerBaggage: text() };
