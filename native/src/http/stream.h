@@ -13,7 +13,8 @@
 //
 // Order, both ways: informational heads*, head, body*, (trailers | nothing), end. `end` with the head or with the last
 // body says that nothing follows. Spans and heads are valid during the call. Either side may be reset from any
-// call-back; every stream ends with exactly one OnStreamClosed, after which it is gone.
+// call-back; every stream ends with exactly one OnStreamClosed, after which it is gone; or with
+// Reset, after which its handler is not called any more.
 //
 // Back-pressure, both ways: WriteRoom() is what may be sent now, 0 promises OnStreamWritable; PauseBody holds the peer
 // back (HTTP/2: by the stream's window alone; HTTP/1: by the socket) and is undone by ResumeBody.

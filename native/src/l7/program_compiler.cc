@@ -304,8 +304,7 @@ Result<std::shared_ptr<const HttpProgram>> CompileHttp(const HttpRoutes& routes)
       }
     }
   }
-  std::ranges::stable_sort(program->suffixes,
-                           [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+  std::ranges::sort(program->suffixes, [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
   return std::shared_ptr<const HttpProgram>(std::move(program));
 }
 

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string_view>
+
+#include "base/buffer.h"
+#include "http/message.h"
+
+namespace weft::http {
+
+void AppendText(Buffer& out, std::string_view text);
+// "name: value\r\n" for each but those that the connection itself is about (framing is written by the caller).
+void AppendFields(Buffer& out, const HeaderMap& headers);
+void AppendChunkHead(Buffer& out, size_t size);
+
+}  // namespace weft::http
