@@ -33,6 +33,8 @@ struct TlsServerOptions {
   bool client_certificate_required = false;
   std::vector<std::string> alpn;
   uint32_t min_version = 12;
+
+  bool operator==(const TlsServerOptions&) const = default;
 };
 struct TlsClientOptions {
   std::string ca;                              // PEM; empty: the system's

@@ -1,8 +1,8 @@
 #include "proxy/engine.h"
 
 #include <algorithm>
-#include <chrono>
-#include <latch>
+#include <atomic>
+#include <mutex>
 #include <utility>
 
 #include "net/socket.h"
@@ -12,8 +12,7 @@ namespace weft {
 Result<std::unique_ptr<Engine>> Engine::Create(const EngineLimits& limits, std::shared_ptr<Capture> capture,
                                                EventSink& sink) {
   std::unique_ptr<Engine> engine(new Engine(limits, std::move(capture)));
-  const uint32_t cores = std::max(1U, std::thread::hardware_concurrency());
-  const uint32_t count = limits.loops > 0 ? limits.loops : std::min(cores, 4U);
+  const uint32_t count = limits.loops > 0 ? limits.loops : DefaultLoops();
   std::vector<Worker*> all;
   for (uint32_t i = 0; i < count; ++i) {
     engine->workers_.push_back(std::make_unique<Worker>(engine->limits_, engine->capture_.get(), sink, i, count));
@@ -32,14 +31,7 @@ Engine::~Engine() { Close(); }
 
 void Engine::OnEachLoop(const std::function<void(Worker&)>& work) {
   if (closed_) return;
-  std::latch done(static_cast<ptrdiff_t>(workers_.size()));
-  for (auto& worker : workers_) {
-    worker->Post([&, raw = worker.get()] {
-      work(*raw);
-      done.count_down();
-    });
-  }
-  done.wait();
+  RunOnEach(workers_, work);
 }
 
 Status Engine::AddPod(PodConfig config) {
@@ -181,7 +173,7 @@ EngineStats Engine::Stats() {
 }
 
 void Engine::Drain(uint64_t deadline_ms, std::function<void()> done) {
-  if (closed_ || drain_.joinable()) return done();
+  if (closed_ || drain_.started()) return done();
   OnEachLoop([](Worker& worker) { worker.Drain(); });
   // No loop watches them any more; closed, so that peers are refused at once and not left in a backlog.
   for (auto& [_, pod] : pods_) {
@@ -189,40 +181,18 @@ void Engine::Drain(uint64_t deadline_ms, std::function<void()> done) {
     pod->inbound_plaintext.Reset();
     pod->inbound_hbone.Reset();
   }
-  drain_ = std::thread([this, deadline_ms, done = std::move(done)] { RunDrain(deadline_ms, done); });
-}
-
-void Engine::RunDrain(uint64_t deadline_ms, const std::function<void()>& done) {
-  using namespace std::chrono;
-  const auto deadline = steady_clock::now() + milliseconds(deadline_ms);
-  for (;;) {
-    uint64_t open = 0;
-    std::mutex mutex;
-    OnEachLoop([&](Worker& worker) {
-      std::lock_guard lock(mutex);
-      open += worker.open_connections() + worker.open_tunnels();
-    });
-    if (open == 0) break;
-    if (steady_clock::now() >= deadline) {
-      OnEachLoop([](Worker& worker) { worker.EndAll(WEFT_R_DRAINED); });
-      break;
-    }
-    std::unique_lock lock(drain_mutex_);
-    if (drain_wake_.wait_for(lock, milliseconds(20), [this] { return abandon_drain_; })) break;
-  }
-  done();
+  const auto idle = [this] {
+    std::atomic<uint64_t> open = 0;
+    OnEachLoop([&](Worker& worker) { open += worker.open_connections() + worker.open_tunnels(); });
+    return open == 0;
+  };
+  const auto give_up = [this] { OnEachLoop([](Worker& worker) { worker.EndAll(WEFT_R_DRAINED); }); };
+  drain_.Start(deadline_ms, idle, give_up, std::move(done));
 }
 
 void Engine::Close() {
   if (closed_) return;
-  if (drain_.joinable()) {
-    {
-      std::lock_guard lock(drain_mutex_);
-      abandon_drain_ = true;
-    }
-    drain_wake_.notify_all();
-    drain_.join();
-  }
+  drain_.Abandon();
   closed_ = true;
   for (auto& worker : workers_) worker->Stop();
   pods_.clear();

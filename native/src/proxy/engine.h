@@ -1,13 +1,11 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "loop/drain_wait.h"
 #include "net/capture.h"
 #include "proxy/events.h"
 #include "proxy/limits.h"
@@ -57,7 +55,6 @@ class Engine {
       : limits_(limits), capture_(std::move(capture)) {}
   // Runs on every loop and waits for all.
   void OnEachLoop(const std::function<void(Worker&)>& work);
-  void RunDrain(uint64_t deadline_ms, const std::function<void()>& done);
 
   EngineLimits limits_;
   std::shared_ptr<Capture> capture_;
@@ -66,10 +63,7 @@ class Engine {
   PolicyTable policies_;
   bool closed_ = false;
 
-  std::thread drain_;
-  std::mutex drain_mutex_;
-  std::condition_variable drain_wake_;
-  bool abandon_drain_ = false;  // guarded by drain_mutex_
+  DrainWait drain_;
 };
 
 }  // namespace weft

@@ -77,7 +77,7 @@ void InboundTunnel::OnUp(H2Connection&) {
   handshaking_ = false;
   handshake_link_.Unlink();
   pod_.shared->handshakes.fetch_sub(1, std::memory_order_relaxed);
-  counted_ = pod_.shared->AddTunnelOf(peer_.ip, worker_.limits().max_tunnels_per_peer);
+  counted_ = pod_.shared->peers.Add(peer_.ip, worker_.limits().max_tunnels_per_peer);
   if (!counted_) return connection_->Abort(WEFT_R_LIMIT_EXCEEDED, "too many tunnels of one peer");
   worker_.context().loop.Arm(timer_, worker_.limits().first_stream_ms);
 }
@@ -119,7 +119,7 @@ void InboundTunnel::Leave(weft_reason reason, const std::string& detail) {
   --pod_.tunnel_count;
   pod_.shared->tunnels.fetch_sub(1, std::memory_order_relaxed);
   worker_.load(ListenerKind::kInboundHbone).fetch_sub(1, std::memory_order_relaxed);
-  if (std::exchange(counted_, false)) pod_.shared->RemoveTunnelOf(peer_.ip);
+  if (std::exchange(counted_, false)) pod_.shared->peers.Remove(peer_.ip);
   if (std::exchange(handshaking_, false)) {
     pod_.shared->handshakes.fetch_sub(1, std::memory_order_relaxed);
   }

@@ -69,7 +69,5 @@ inline constexpr uint32_t kClientHeaderList = 16 * 1024;
 inline constexpr uint32_t kServerHeaderList = 64 * 1024;
 // Backlog of the three listeners; a burst of new connections waits here for at most one turn of a loop.
 inline constexpr int kListenBacklog = 4096;
-// Connections accepted per listener event, so that a burst does not starve open connections.
-inline constexpr int kAcceptsPerEvent = 32;
 
 }  // namespace weft

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "proxy/acceptor.h"
+#include "proxy/pod_listener.h"
 #include "proxy/inbound_hbone.h"
 #include "proxy/outbound.h"
 #include "proxy/worker.h"

@@ -11,6 +11,7 @@
 
 #include "base/pending_budget.h"
 #include "base/unique_fd.h"
+#include "hbone/peer_census.h"
 #include "net/netns.h"
 #include "proxy/config.h"
 #include "proxy/connection.h"
@@ -18,8 +19,8 @@
 
 namespace weft {
 
-class Acceptor;
 class InboundTunnel;
+class PodListener;
 class RouteWaiter;
 
 // What all loops share of a pod. Made by addPod, gone with the last loop's state.
@@ -34,6 +35,7 @@ struct PodShared {
   std::atomic<uint32_t> tunnels{0};
   std::atomic<uint32_t> handshakes{0};
   std::atomic<uint32_t> connections{0};
+  PeerCensus peers;  // of established tunnels
 
   // True the first time that any loop asks for `destination`, until it is answered.
   bool AskOnce(const SocketAddress& destination) {
@@ -45,24 +47,9 @@ struct PodShared {
     asked.erase(destination);
   }
 
-  // Counts an established tunnel of `peer`. False, and not counted, when it has `limit` already.
-  bool AddTunnelOf(const IpAddress& peer, uint32_t limit) {
-    std::lock_guard lock(mutex);
-    uint32_t& count = tunnels_of[peer];
-    if (count >= limit) return false;
-    ++count;
-    return true;
-  }
-  void RemoveTunnelOf(const IpAddress& peer) {
-    std::lock_guard lock(mutex);
-    const auto found = tunnels_of.find(peer);
-    if (found != tunnels_of.end() && --found->second == 0) tunnels_of.erase(found);
-  }
-
  private:
   std::mutex mutex;
-  std::set<SocketAddress> asked;                       // guarded by mutex
-  std::unordered_map<IpAddress, uint32_t> tunnels_of;  // guarded by mutex
+  std::set<SocketAddress> asked;  // guarded by mutex
 };
 
 // One loop's view of a pod.
@@ -84,7 +71,7 @@ struct PodState {
   std::vector<const NamedPolicy*> policies;
   std::string unknown_policy;  // a name that has no policy: refuse
 
-  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  std::vector<std::unique_ptr<PodListener>> listeners;
   HbonePool pool;
   // The pod's part of what a loop holds for applications that do not read.
   PendingShare pending;

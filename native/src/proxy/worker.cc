@@ -6,11 +6,12 @@
 #include <chrono>
 #include <utility>
 
+#include "loop/placement.h"
 #include "net/socket.h"
-#include "proxy/acceptor.h"
 #include "proxy/inbound_hbone.h"
 #include "proxy/outbound.h"
 #include "proxy/plain_connection.h"
+#include "proxy/pod_listener.h"
 
 namespace weft {
 namespace {
@@ -41,29 +42,17 @@ Worker::Worker(const EngineLimits& limits, Capture* capture, EventSink& sink, ui
 Worker::~Worker() = default;
 
 Status Worker::Start() {
-  Result<std::unique_ptr<EpollLoop>> loop = EpollLoop::Create();
-  if (!loop) return loop.error();
-  loop_ = std::move(*loop);
-  context_ = std::make_unique<LoopContext>(*loop_);
-  thread_ = std::thread([this] { Run(); });
-  return Ok{};
-}
-
-void Worker::Run() {
-  pthread_setname_np(pthread_self(), "weft-loop");
-  if (Result<ThreadNetNs> ns = ThreadNetNs::OfThisThread()) netns_ = std::move(*ns);
-  loop_->Run();
+  return thread_.Start([this] {
+    if (Result<ThreadNetNs> ns = ThreadNetNs::OfThisThread()) netns_ = std::move(*ns);
+  });
 }
 
 void Worker::Stop() {
-  if (!thread_.joinable()) return;
-  Post([this] {
+  thread_.Stop([this] {
     EndAll(WEFT_R_DRAINED);
     pods_.clear();
     FlushEvents();
   });
-  loop_->Stop();
-  thread_.join();
 }
 
 // ---- pods ---------------------------------------------------------------------------------------------------------
@@ -73,7 +62,7 @@ void Worker::AddPod(std::shared_ptr<PodShared> shared) {
   auto pod = std::make_unique<PodState>(*this, std::move(shared));
   for (const ListenerKind kind :
        {ListenerKind::kOutbound, ListenerKind::kInboundPlaintext, ListenerKind::kInboundHbone}) {
-    pod->acceptors.push_back(std::make_unique<Acceptor>(*this, *pod, kind));
+    pod->listeners.push_back(std::make_unique<PodListener>(*this, *pod, kind));
   }
   pods_[id] = std::move(pod);
 }
@@ -83,9 +72,9 @@ void Worker::RemovePod(PodId id) {
   if (found == pods_.end()) return;
   PodState& pod = *found->second;
   pod.EndAll(WEFT_R_POD_REMOVED, "pod removed");
-  for (auto& acceptor : pod.acceptors) acceptor->Close();
+  for (auto& listener : pod.listeners) listener->Close();
   netns_.Leave(pod.shared->netns);
-  loop_->Retire(std::move(found->second));
+  thread_.loop().Retire(std::move(found->second));
   pods_.erase(found);
 }
 
@@ -97,7 +86,7 @@ PodState* Worker::FindPod(PodId id) {
 void Worker::Drain() {
   draining_ = true;
   for (auto& [_, pod] : pods_) {
-    for (auto& acceptor : pod->acceptors) acceptor->Close();
+    for (auto& listener : pod->listeners) listener->Close();
     pod->Drain();
   }
 }
@@ -115,7 +104,7 @@ void Worker::CollectRecords(std::vector<ConnectionRecord>& into) const {
 
 void Worker::CollectStats(uint64_t (&reasons)[WEFT_R_MAX], uint64_t& buffered) const {
   for (size_t i = 0; i < WEFT_R_MAX; ++i) reasons[i] += reasons_[i];
-  buffered += context_->buffers.in_use();
+  buffered += thread_.context().buffers.in_use();
 }
 
 uint32_t Worker::open_tunnels() const {
@@ -127,18 +116,10 @@ uint32_t Worker::open_tunnels() const {
 // ---- connections --------------------------------------------------------------------------------------------------
 
 void Worker::Place(ListenerKind kind, PodState& pod, UniqueFd fd, const SocketAddress& peer) {
-  const uint32_t mine = load(kind).load(std::memory_order_relaxed);
-  Worker* best = this;
-  uint32_t least = mine;
-  for (Worker* peer_loop : peers_) {
-    const uint32_t theirs = peer_loop->load(kind).load(std::memory_order_relaxed);
-    if (theirs < least) {
-      least = theirs;
-      best = peer_loop;
-    }
-  }
-  // Handing over costs a wake-up; a quarter of imbalance is cheaper once there are some.
-  if (best == this || mine <= least + least / 4) {
+  const size_t chosen = PlaceConnection(
+      index_, peers_.size(), [&](size_t i) { return peers_[i]->load(kind).load(std::memory_order_relaxed); });
+  Worker* const best = peers_[chosen];
+  if (best == this) {
     load(kind).fetch_add(1, std::memory_order_relaxed);
     Take(kind, pod.config().id, std::move(fd), peer);
     return;
@@ -226,14 +207,14 @@ void Worker::Emit(Event event) {
   const bool record = std::holds_alternative<Closed>(event);
   events_.push_back(std::move(event));
   if (!record || events_.size() >= kRecordsPerFlush) {
-    loop_->AtEndOfTurn(event_task_);
+    thread_.loop().AtEndOfTurn(event_task_);
   } else if (!record_timer_.armed()) {
-    loop_->Arm(record_timer_, kRecordDelayMs);
+    thread_.loop().Arm(record_timer_, kRecordDelayMs);
   }
 }
 
 void Worker::EmitRefusal(ConnectionRecord record) {
-  if (!refusals_.Take(record.source.ip, loop_->now_ms())) return Count(WEFT_R_EVENT_LOST);
+  if (!refusals_.Take(record.source.ip, thread_.loop().now_ms())) return Count(WEFT_R_EVENT_LOST);
   Emit(Closed(std::move(record)));
 }
 

@@ -6,12 +6,10 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
-#include "loop/epoll_loop.h"
-#include "loop/loop_context.h"
+#include "loop/loop_thread.h"
 #include "net/capture.h"
 #include "net/netns.h"
 #include "proxy/events.h"
@@ -37,7 +35,7 @@ class Worker {
   // Joins the thread; everything open is ended first.
   void Stop();
   // Any thread.
-  void Post(std::function<void()> task) { loop_->Post(std::move(task)); }
+  void Post(std::function<void()> task) { thread_.Post(std::move(task)); }
   // Any thread, before Start: the loops among which new connections are spread.
   void SetPeers(std::vector<Worker*> peers) { peers_ = std::move(peers); }
 
@@ -71,7 +69,7 @@ class Worker {
   void Count(weft_reason reason) { ++reasons_[reason]; }
   H2Config MakeH2Config(bool server) const;
 
-  LoopContext& context() { return *context_; }
+  LoopContext& context() { return thread_.context(); }
   WriteBatch& batch() { return batch_; }
   // What is held for applications that do not read.
   PendingBudget& pending() { return pending_; }
@@ -84,7 +82,6 @@ class Worker {
   uint32_t open_connections_ = 0;
 
  private:
-  void Run();
   void Take(ListenerKind kind, PodId pod, UniqueFd fd, const SocketAddress& peer);
   void ResolvePolicies(PodState& pod);
   void FlushEvents();
@@ -105,9 +102,7 @@ class Worker {
   uint32_t index_;
   uint32_t count_;
   std::vector<Worker*> peers_;
-  std::unique_ptr<EpollLoop> loop_;
-  std::unique_ptr<LoopContext> context_;
-  std::thread thread_;
+  LoopThread thread_;
   WriteBatch batch_;
   ThreadNetNs netns_;
   PendingBudget pending_;

@@ -1,4 +1,4 @@
-#include "proxy/acceptor.h"
+#include "net/acceptor.h"
 
 #include <sys/socket.h>
 
@@ -9,35 +9,26 @@ namespace weft {
 namespace {
 
 constexpr uint64_t kOutOfDescriptorsPauseMs = 50;
-
-int ListenerOf(const PodShared& pod, ListenerKind kind) {
-  switch (kind) {
-    case ListenerKind::kOutbound:
-      return pod.outbound.get();
-    case ListenerKind::kInboundPlaintext:
-      return pod.inbound_plaintext.get();
-    default:
-      return pod.inbound_hbone.get();
-  }
-}
+// Connections accepted per event, so that a burst does not starve open connections.
+constexpr int kAcceptsPerEvent = 32;
 
 }  // namespace
 
-Acceptor::Acceptor(Worker& worker, PodState& pod, ListenerKind kind)
-    : worker_(worker), pod_(pod), kind_(kind), fd_(ListenerOf(*pod.shared, kind)), retry_([this] { Resume(); }) {
+Acceptor::Acceptor(EpollLoop& loop, int fd, Owner& owner)
+    : loop_(loop), owner_(owner), fd_(fd), retry_([this] { Resume(); }) {
   Resume();
 }
 
 void Acceptor::Resume() {
   // Level-triggered: what is left in the backlog comes back in the next turn.
-  if (!worker_.context().loop.Watch(fd_, EPOLLIN | EPOLLEXCLUSIVE, this)) fd_ = -1;
+  if (!loop_.Watch(fd_, EPOLLIN | EPOLLEXCLUSIVE, this)) fd_ = -1;
 }
 
 void Acceptor::Close() {
   if (fd_ < 0) return;
   const int fd = std::exchange(fd_, -1);
   if (retry_.armed()) return retry_.Disarm();
-  worker_.context().loop.Unwatch(fd);
+  loop_.Unwatch(fd);
 }
 
 void Acceptor::OnIo(uint32_t) {
@@ -46,14 +37,14 @@ void Acceptor::OnIo(uint32_t) {
     socklen_t length = sizeof storage;
     UniqueFd fd(accept4(fd_, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
-      worker_.Place(kind_, pod_, std::move(fd), SocketAddress::FromSockaddr(storage));
+      owner_.OnAccepted(std::move(fd), SocketAddress::FromSockaddr(storage));
       continue;
     }
     if (errno != EMFILE && errno != ENFILE) return;
     // Out of descriptors: the backlog keeps what cannot be taken, and asking again at once would only burn the core.
-    worker_.Count(WEFT_R_LIMIT_EXCEEDED);
-    worker_.context().loop.Unwatch(fd_);
-    worker_.context().loop.Arm(retry_, kOutOfDescriptorsPauseMs);
+    owner_.OnOutOfDescriptors();
+    loop_.Unwatch(fd_);
+    loop_.Arm(retry_, kOutOfDescriptorsPauseMs);
   }
 }
 

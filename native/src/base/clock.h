@@ -1,0 +1,20 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace weft {
+
+// CLOCK_MONOTONIC in microseconds.
+inline uint64_t MonotonicUs() {
+  using namespace std::chrono;
+  return static_cast<uint64_t>(duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count());
+}
+
+// Wall-clock time in milliseconds, as JavaScript counts it.
+inline double UnixMs() {
+  using namespace std::chrono;
+  return duration<double, std::milli>(system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace weft
