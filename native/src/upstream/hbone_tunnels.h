@@ -1,0 +1,50 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hbone/h2_connection.h"
+#include "hbone/hbone_stream.h"
+#include "net/socket.h"
+
+namespace weft::upstream {
+
+// The tunnels of one loop to agents of destinations, shared by all clusters: one per address and expected identities,
+// more when its streams are used up.
+class HboneTunnels {
+ public:
+  // Streams per tunnel, as ztunnel's pool; a peer may allow fewer.
+  static constexpr uint32_t kMaxStreams = 100;
+  // A tunnel without streams is closed after this, as ztunnel's.
+  static constexpr uint64_t kIdleMs = 300'000;
+
+  HboneTunnels(LoopContext& context, const TunnelTimeouts& timeouts, const Keepalive& keepalive)
+      : context_(context), timeouts_(timeouts), keepalive_(keepalive) {}
+  ~HboneTunnels();
+
+  // New tunnels use it; open ones go on with the one that they began with, and take no more streams.
+  void SetIdentity(std::shared_ptr<const IdentityContext> identity);
+  // A stream that connects: to `agent` by mutual TLS, which must carry one of `identities`, CONNECT `authority`.
+  std::unique_ptr<ByteStream> Open(const SocketAddress& agent, const std::vector<std::string>& identities,
+                                   StreamInfo info, std::string authority, std::string baggage);
+  void Drain();
+  size_t size() const;
+
+ private:
+  struct Group;
+  class Tunnel;
+  void Dispatch(Group& group);
+  void Dial(Group& group);
+  void Remove(Tunnel& tunnel);
+  void FailWaiting(Group& group, StreamEnd end, const std::string& detail);
+
+  LoopContext& context_;
+  TunnelTimeouts timeouts_;
+  Keepalive keepalive_;
+  std::shared_ptr<const IdentityContext> identity_;
+  std::map<std::string, std::unique_ptr<Group>> groups_;
+};
+
+}  // namespace weft::upstream
