@@ -8,86 +8,90 @@
 namespace weft {
 namespace {
 
-// Payload of one DATA frame: what a TLS record holds.
-constexpr size_t kSliceBytes = 16 * 1024;
-// Copied per flush into the loop's scratch block, with room for frame headers between.
-constexpr size_t kFlushBytes = 96 * 1024;
+// Slices of our output: a frame with its header fills a TLS record.
+constexpr size_t kSliceBytes = 16 * 1024 - h2::kFrameHeaderBytes;
+// Slices that are made at a time, within the loop's scratch.
+constexpr size_t kSlices = LoopContext::kAppBytes / (kSliceBytes + h2::kFrameHeaderBytes);
 
 }  // namespace
 
 HboneStream::HboneStream(LoopContext& context, StreamInfo info)
     : context_(context),
+      in_(context.buffers),
       out_(context.buffers),
-      pending_(context.buffers),
-      flush_task_([this] { Flush(); }),
-      deliver_task_([this] { Deliver(); }),
-      report_task_([this] { Report(); }) {
+      linger_timer_([this] { Down(StreamEnd::kClosed, {}); }),
+      flush_task_([this] { FinishTurn(); }),
+      read_task_([this] { Deliver(); }) {
   info_ = std::move(info);
 }
 
 HboneStream::~HboneStream() {
-  if (stream_ == nullptr) return;
-  stream_->set_handler(nullptr);
-  connection_->session().Reset(*stream_, h2::kCancel);
+  // Only where nobody waited for the end.
+  if (H2Stream* stream = Detach()) tunnel_->session().Reset(*stream, h2::kCancel);
 }
 
-void HboneStream::Attach(H2Connection& connection, H2Stream& stream) {
-  connection_ = &connection;
+void HboneStream::Attach(H2Connection& tunnel, H2Stream& stream) {
+  tunnel_ = &tunnel;
   stream_ = &stream;
   stream.set_handler(this);
 }
 
-void HboneStream::SetUp() {
-  up_ = true;
-  ResumeReads();
-  if (!out_.empty() || finish_wanted_) WriteSoon();
+H2Stream* HboneStream::Detach() {
+  if (stream_ != nullptr) stream_->set_handler(nullptr);
+  return std::exchange(stream_, nullptr);
 }
 
-// ---- reading
-// ----------------------------------------------------------------------------------------------------------
+Status HboneStream::Begin() {
+  begun_ = true;
+  if (!in_.empty() || read_end_seen_ || down_) context_.loop.NextTurn(read_task_);
+  return Ok{};
+}
+
+void HboneStream::SetUp() {
+  up_ = true;
+  if (stream_ != nullptr) context_.loop.AtEndOfTurn(flush_task_);
+}
+
+// ---- reading --------------------------------------------------------------------------------------------------------
 
 void HboneStream::OnStreamData(std::span<const uint8_t> bytes) {
-  if (down_) return;
-  if (paused_ || !up_ || handler_ == nullptr || !pending_.empty()) {
-    pending_.Append(bytes);
-    return;
-  }
+  if (closing_ || handler_ == nullptr) return session().Consume(*stream_, bytes.size());
+  if (!begun_ || paused_ || !in_.empty()) return in_.Append(bytes);
   handler_->OnBytes(bytes);
-  if (stream_ != nullptr) connection_->session().Consume(*stream_, bytes.size());
+  // The handler may have ended us.
+  if (stream_ != nullptr) session().Consume(*stream_, bytes.size());
 }
 
 void HboneStream::OnStreamEnd() {
-  read_end_due_ = true;
-  if (!paused_ && pending_.empty()) Deliver();
+  read_end_seen_ = true;
+  if (begun_ && !paused_ && in_.empty()) Deliver();
 }
 
 void HboneStream::ResumeReads() {
-  if (!up_) return;
-  paused_ = false;
-  if (!pending_.empty() || read_end_due_) context_.loop.NextTurn(deliver_task_);
+  if (!std::exchange(paused_, false)) return;
+  if (!in_.empty() || read_end_seen_ || down_) context_.loop.NextTurn(read_task_);
 }
 
 void HboneStream::Deliver() {
-  if (down_ || paused_ || handler_ == nullptr) return;
-  if (!pending_.empty()) {
-    // Out of the way first: whoever takes the bytes may cause more.
-    std::vector<uint8_t> bytes(pending_.data(), pending_.data() + pending_.size());
-    pending_.Clear();
-    handler_->OnBytes(bytes);
-    if (stream_ != nullptr) connection_->session().Consume(*stream_, bytes.size());
+  if (!begun_) return;
+  while (!paused_ && !in_.empty() && handler_ != nullptr && !closing_) {
+    const size_t n = std::min(in_.size(), LoopContext::kWireBytes);
+    handler_->OnBytes(in_.bytes().first(n));
+    if (in_.empty()) break;  // ended by the handler
+    in_.Consume(n);
+    if (stream_ != nullptr) session().Consume(*stream_, n);
   }
-  if (!read_end_due_ || paused_ || down_ || !pending_.empty()) return;
-  read_end_due_ = false;
-  handler_->OnReadEnd();
+  if (paused_ || !in_.empty()) return;
+  if (read_end_seen_ && !closing_ && handler_ != nullptr && !std::exchange(read_end_told_, true)) handler_->OnReadEnd();
+  if (down_) Report();
 }
 
-// ---- writing
-// ----------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------------------
 
 void HboneStream::Write(std::span<const uint8_t> bytes) {
   if (down_ || finish_wanted_) return;
   out_.Append(bytes);
-  WriteSoon();
+  context_.loop.AtEndOfTurn(flush_task_);
 }
 
 void HboneStream::WriteSoon() {
@@ -100,54 +104,55 @@ size_t HboneStream::WriteRoom() const {
   return 0;
 }
 
-void HboneStream::OnStreamWritable() { Flush(); }
+void HboneStream::OnStreamWritable() { FinishTurn(); }
 
 void HboneStream::Flush() {
-  if (down_ || stream_ == nullptr || !up_) return;
-  H2Session& session = connection_->session();
-  while (!out_.empty()) {
-    const size_t budget = std::min({session.SendBudget(*stream_), out_.size(), kFlushBytes});
-    if (budget == 0) break;  // OnStreamWritable follows
-    const size_t slice = std::min(session.max_send_frame(), kSliceBytes);
-    uint8_t* const frames = context_.app.get();
-    uint8_t* at = frames;
-    for (size_t copied = 0; copied < budget;) {
-      const size_t n = std::min(slice, budget - copied);
-      at += h2::kFrameHeaderBytes;
-      std::memcpy(at, out_.data() + copied, n);
-      at += n;
-      copied += n;
+  const size_t slice = std::min(kSliceBytes, session().max_send_frame());
+  while (may_write() && !out_.empty()) {
+    const size_t budget = std::min({session().SendBudget(*stream_), slice * kSlices, out_.size()});
+    if (budget == 0) return;  // OnStreamWritable follows
+    uint8_t* at = context_.app.get();
+    for (size_t done = 0; done < budget; done += slice) {
+      const size_t n = std::min(slice, budget - done);
+      std::memcpy(at + h2::kFrameHeaderBytes, out_.data() + done, n);
+      at += n + h2::kFrameHeaderBytes;
     }
     out_.Consume(budget);
-    session.SendData(*stream_, frames, slice, budget);
-    if (stream_ == nullptr) return;
+    session().SendData(*stream_, context_.app.get(), slice, budget);
   }
-  if (finish_wanted_ && !finished_ && out_.empty()) {
-    finished_ = true;
-    session.SendEnd(*stream_);
-    if (down_ || stream_ == nullptr) return;
+}
+
+void HboneStream::FinishTurn() {
+  if (!may_write()) return;
+  Flush();
+  if (!may_write()) return;
+  if (out_.empty() && finish_wanted_ && !std::exchange(finished_, true)) {
+    session().SendEnd(*stream_);
+    // An orderly end of both ways: what the peer still wants to say is not waited for.
+    if (closing_) return Down(StreamEnd::kClosed, {});
   }
-  if (blocked_ && out_.size() <= kHighWatermark / 2 && handler_ != nullptr) {
-    blocked_ = false;
-    handler_->OnWritable();
-  }
+  if (!blocked_ || out_.size() > kHighWatermark / 2 || down_ || handler_ == nullptr) return;
+  blocked_ = false;
+  handler_->OnWritable();
 }
 
 void HboneStream::FinishWrites() {
-  if (down_) return;
-  finish_wanted_ = true;
-  WriteSoon();
+  if (down_ || std::exchange(finish_wanted_, true)) return;
+  context_.loop.AtEndOfTurn(flush_task_);
 }
 
-// ---- ending
-// -----------------------------------------------------------------------------------------------------------
+// ---- the end --------------------------------------------------------------------------------------------------------
 
 void HboneStream::Close() {
-  if (down_) return;
-  FinishWrites();
-  // What still comes is nobody's any more; the peer's END_STREAM ends the stream, or our reset when it does not come.
-  Flush();
-  if (!down_) Down(StreamEnd::kClosed, {});
+  if (down_ || std::exchange(closing_, true)) return;
+  paused_ = false;
+  begun_ = true;
+  if (!in_.empty() && stream_ != nullptr) session().Consume(*stream_, in_.size());
+  in_.Clear();
+  finish_wanted_ = true;
+  if (!may_write() || finished_) return Down(StreamEnd::kClosed, {});
+  context_.loop.Arm(linger_timer_, kLingerMs);
+  context_.loop.AtEndOfTurn(flush_task_);
 }
 
 void HboneStream::Abort() {
@@ -157,63 +162,61 @@ void HboneStream::Abort() {
 
 void HboneStream::OnStreamClosed(uint32_t code, bool by_peer) {
   stream_ = nullptr;
-  if (code == h2::kNoError) return Down(StreamEnd::kClosed, {});
-  Down(StreamEnd::kReset, by_peer ? "the peer reset the tunnel's stream" : "the tunnel ended");
+  if (closing_ || (code == h2::kNoError && read_end_seen_)) return Down(StreamEnd::kClosed, {});
+  if (tunnel_->down()) return Down(StreamEnd::kReset, "tunnel: " + tunnel_->down_detail());
+  Down(StreamEnd::kReset, by_peer ? "the peer reset the tunnel's stream" : "the tunnel's stream was reset");
 }
 
 void HboneStream::Down(StreamEnd end, std::string detail) {
-  if (down_) return;
-  // The peer's last bytes are delivered before the end is.
-  if (end == StreamEnd::kClosed && stream_ == nullptr && (!pending_.empty() || read_end_due_) && handler_ != nullptr) {
-    paused_ = false;
-    Deliver();
-    if (down_) return;
-  }
-  down_ = true;
+  if (std::exchange(down_, true)) return;
   end_ = end;
   detail_ = std::move(detail);
+  linger_timer_.Disarm();
   flush_task_.Cancel();
-  deliver_task_.Cancel();
-  if (H2Stream* stream = std::exchange(stream_, nullptr)) {
-    stream->set_handler(nullptr);
-    // NO_ERROR after a whole answer: the rest of the question is not needed.
-    connection_->session().Reset(*stream, finished_ ? h2::kNoError : h2::kCancel);
-  }
   out_.Clear();
-  pending_.Clear();
-  context_.loop.NextTurn(report_task_);
+  // NO_ERROR after a whole answer: the rest of the question is not needed (RFC 9113 section 8.1).
+  if (H2Stream* stream = Detach()) session().Reset(*stream, finished_ ? h2::kNoError : h2::kCancel);
+  if (end != StreamEnd::kClosed) {
+    // What came before a failure is not worth more than the news of it.
+    in_.Clear();
+    paused_ = false;
+    begun_ = true;
+  }
+  // In a turn of its own: whoever ends a stream is not called back from within. What was kept back comes first.
+  context_.loop.NextTurn(read_task_);
 }
 
 void HboneStream::Report() {
   if (handler_ != nullptr) std::exchange(handler_, nullptr)->OnStreamDown(end_, detail_);
 }
 
-// ---- server
-// -----------------------------------------------------------------------------------------------------------
+// ---- server ---------------------------------------------------------------------------------------------------------
 
-HboneServerStream::HboneServerStream(LoopContext& context, H2Connection& connection, H2Stream& stream, StreamInfo info)
+HboneServerStream::HboneServerStream(LoopContext& context, H2Connection& tunnel, H2Stream& stream, StreamInfo info)
     : HboneStream(context, std::move(info)) {
-  Attach(connection, stream);
+  Attach(tunnel, stream);
 }
 
-Status HboneServerStream::Begin() { return Ok{}; }
-
-void HboneServerStream::Accept() {
-  if (down() || stream() == nullptr) return;
-  const HeaderField status{":status", "200"};
-  session().Answer(*stream(), {&status, 1}, false);
-  if (stream() != nullptr) SetUp();
+void HboneServerStream::Accept(std::string_view baggage) {
+  if (down() || std::exchange(answered_, true)) return;
+  const HeaderField fields[] = {{":status", "200"}, {"baggage", baggage}};
+  session().Answer(*stream(), std::span(fields, baggage.empty() ? 1 : 2), false);
+  SetUp();
 }
 
 void HboneServerStream::Refuse(std::string_view status) {
-  if (down() || stream() == nullptr) return;
+  set_handler(nullptr);
+  if (down() || std::exchange(answered_, true)) return;
+  H2Stream* const on_wire = Detach();
   const HeaderField field{":status", status};
-  session().Answer(*stream(), {&field, 1}, true);
+  const bool peer_done = on_wire->remote_closed();
+  session().Answer(*on_wire, {&field, 1}, true);
+  // A complete answer to an incomplete request: the rest of it is not wanted.
+  if (!peer_done) session().Reset(*on_wire, h2::kNoError);
   Down(StreamEnd::kAborted, {});
 }
 
-// ---- client
-// -----------------------------------------------------------------------------------------------------------
+// ---- client ---------------------------------------------------------------------------------------------------------
 
 HboneClientStream::HboneClientStream(LoopContext& context, StreamInfo info, std::string authority, std::string baggage,
                                      std::string traceparent)
@@ -223,25 +226,25 @@ HboneClientStream::HboneClientStream(LoopContext& context, StreamInfo info, std:
       baggage_(std::move(baggage)),
       traceparent_(std::move(traceparent)) {}
 
-bool HboneClientStream::OpenIn(H2Connection& connection) {
+bool HboneClientStream::OpenIn(H2Connection& tunnel) {
   if (down()) return true;
   std::vector<HeaderField> fields{{":method", "CONNECT"}, {":authority", authority_}};
   if (!baggage_.empty()) fields.push_back({"baggage", baggage_});
   if (!traceparent_.empty()) fields.push_back({"traceparent", traceparent_, false});
-  H2Stream* const opened = connection.session().Open(fields, this);
+  H2Stream* const opened = tunnel.session().Open(fields, this);
   if (opened == nullptr) return false;
-  Attach(connection, *opened);
+  Attach(tunnel, *opened);
   info_.tls = true;
-  info_.peer_identity = "spiffe://" + connection.tls().peer().principal;
+  info_.peer_identity = tunnel.tls().peer().ToUri();
   return true;
 }
 
 void HboneClientStream::OnStreamHeaders(const HeaderBlock& headers, bool end) {
   if (headers.status != "200" || end) {
-    const bool denied = headers.status == "401";
-    return Down(StreamEnd::kRefused, "the agent of the destination answered " + headers.status +
-                                         (denied ? ": a policy denies this waypoint" : ""));
+    const char* const denied = headers.status == "401" ? ": a policy denies this waypoint" : "";
+    return Down(StreamEnd::kRefused, "the destination's agent answered " + headers.status + denied);
   }
+  info_.baggage = headers.baggage;
   SetUp();
   if (handler_ != nullptr) handler_->OnStreamUp();
 }

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "proxy/pod_listener.h"
 #include "proxy/inbound_hbone.h"
 #include "proxy/outbound.h"
+#include "proxy/pod_listener.h"
 #include "proxy/worker.h"
 
 namespace weft {
