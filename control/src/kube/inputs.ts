@@ -86,8 +86,23 @@ export function modelInputs(model: MeshModel, verdicts: Verdicts): Input[] {
   ];
 }
 
+/** One input per kind: who reads the same kind shares one watch, and is told in the order given. */
+export function joined(inputs: readonly Input[]): Input[] {
+  const byKind = Map.groupBy(inputs, ({ type }) => `${type.group}/${type.plural}`);
+  return [...byKind.values()].flatMap((same) => {
+    const [first] = same;
+    if (first === undefined || same.length === 1) return same;
+    const handler: ReflectorHandler<KubeObject> = {
+      replace: (objects) => same.forEach((input) => void input.handler.replace(objects)),
+      upsert: (object) => same.forEach((input) => void input.handler.upsert(object)),
+      remove: (object) => same.forEach((input) => void input.handler.remove(object)),
+    };
+    return [{ ...first, handler, optional: same.every(({ optional }) => optional) }];
+  });
+}
+
 /** Objects of Kubernetes' own kinds were checked by the API; `read` gives undefined for those that do not count. */
-function builtIn<T extends KubeObject, F extends { namespace: string; name: string }>(
+export function builtIn<T extends KubeObject, F extends { namespace: string; name: string }>(
   type: ResourceType<T>,
   collection: Collection<F>,
   read: (object: T) => F | undefined,
@@ -104,6 +119,6 @@ function builtIn<T extends KubeObject, F extends { namespace: string; name: stri
   return { type, handler, optional: false } as unknown as Input;
 }
 
-function istio(type: ResourceType<IstioObject>, handler: ReflectorHandler<IstioObject>): Input {
+export function istio(type: ResourceType<IstioObject>, handler: ReflectorHandler<IstioObject>): Input {
   return { type, handler, optional: true } as unknown as Input;
 }

@@ -46,6 +46,22 @@ export class DefinitionIndex {
     return this.#candidates.get(key)?.[0];
   }
 
+  /** What one object defines, whether in force or not. */
+  of(source: string): readonly ServiceDefinition[] {
+    return this.#bySource.get(source) ?? [];
+  }
+
+  /** The definition that clients in `namespace` find by a host name: their own namespace's, else the canonical one. */
+  visible(hostname: string, namespace: string): ServiceDefinition | undefined {
+    const own = this.active(serviceKey(namespace, hostname));
+    if (own !== undefined) return own;
+    for (const key of this.keysOfHost(hostname)) {
+      const definition = this.active(key);
+      if (definition !== undefined && this.isCanonical(definition)) return definition;
+    }
+    return undefined;
+  }
+
   keys(): IterableIterator<string> {
     return this.#candidates.keys();
   }

@@ -28,6 +28,7 @@ import type { ScopeFacts } from "./scope.ts";
 import { selects } from "./selector-index.ts";
 import { type ServiceDefinition, serviceMessage } from "./service-definition.ts";
 import type { ServiceEntryFacts } from "./service-entry.ts";
+import type { ServiceLookup } from "./service-lookup.ts";
 import type { MeshSettings } from "./settings.ts";
 import {
   endpointPorts,
@@ -50,6 +51,9 @@ export interface ModelEvents {
   /** A fault of ours: what is derived from this object is out of date. */
   readonly onFailure?: (kind: string, key: string, error: unknown) => void;
 }
+
+/** One of both is there. */
+export type ServiceListener = (before: ServiceDefinition | undefined, after: ServiceDefinition | undefined) => void;
 
 const NETWORK_LABEL = "topology.istio.io/network";
 
@@ -79,6 +83,12 @@ export class MeshModel {
   readonly #dirty: DirtySets;
   readonly #events: ModelEvents;
   readonly #identityListeners = new Set<() => void>();
+  readonly #serviceListeners = new Set<ServiceListener>();
+  readonly #serviceLookup: ServiceLookup = {
+    service: (namespace, name) => this.services.get(`${namespace}/${name}`),
+    serviceEntry: (namespace, name) => this.serviceEntries.get(`${namespace}/${name}`)?.definitions ?? [],
+    host: (hostname, namespace) => this.#definitions.visible(hostname, namespace),
+  };
 
   constructor(settings: MeshSettings, events: ModelEvents = {}) {
     this.settings = settings;
@@ -90,6 +100,17 @@ export class MeshModel {
   /** The name of this cluster's address space. */
   get network(): string {
     return this.namespaces.get(`/${this.settings.rootNamespace}`)?.labels[NETWORK_LABEL] ?? "";
+  }
+
+  /** Services as users' resources name them. */
+  get serviceLookup(): ServiceLookup {
+    return this.#serviceLookup;
+  }
+
+  /** `listener` is told of each definition that an object gave, gave otherwise, or gives no more; until the function is called. */
+  onServiceChange(listener: ServiceListener): () => void {
+    this.#serviceListeners.add(listener);
+    return () => this.#serviceListeners.delete(listener);
   }
 
   *podsOnNode(node: string): Generator<PodFacts> {
@@ -154,12 +175,24 @@ export class MeshModel {
   #onService(before: ServiceDefinition | undefined, after: ServiceDefinition | undefined): void {
     const source = `Service/${keyOf((after ?? before) as ServiceDefinition)}`;
     this.#onDefinitions(this.#definitions.set(source, after === undefined ? [] : [after]));
+    for (const listener of this.#serviceListeners) listener(before, after);
   }
 
   #onServiceEntry(before: ServiceEntryFacts | undefined, after: ServiceEntryFacts | undefined): void {
     const key = keyOf((after ?? before) as ServiceEntryFacts);
     this.#onDefinitions(this.#definitions.set(`ServiceEntry/${key}`, after?.definitions ?? []));
     this.#dirty.mark("serviceEntries", key);
+    this.#tellServiceListeners(before?.definitions ?? [], after?.definitions ?? []);
+  }
+
+  /** Of one ServiceEntry: one definition for each host. */
+  #tellServiceListeners(before: readonly ServiceDefinition[], after: readonly ServiceDefinition[]): void {
+    if (this.#serviceListeners.size === 0) return;
+    const changes = new Map<string, [before: ServiceDefinition | undefined, after: ServiceDefinition | undefined]>();
+    for (const definition of before) changes.set(definition.hostname, [definition, undefined]);
+    for (const definition of after)
+      changes.set(definition.hostname, [changes.get(definition.hostname)?.[0], definition]);
+    for (const change of changes.values()) for (const listener of this.#serviceListeners) listener(...change);
   }
 
   #onDefinitions(changes: readonly DefinitionChange[]): void {
