@@ -159,6 +159,19 @@ export interface IstioObject extends KubeObject {
   };
 }
 
+/** What one controller says of one parent of a route. */
+export interface RouteParentStatus {
+  readonly parentRef: unknown;
+  readonly controllerName: string;
+  readonly conditions?: readonly Condition[];
+}
+
+/** A route of the Gateway API: its spec is checked by the code that reads it, and anybody may have written its status. */
+export interface RouteObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: { readonly parents?: readonly RouteParentStatus[] };
+}
+
 export const NAMESPACES = core<Namespace>("Namespace", "namespaces", false);
 export const NODES = core<Node>("Node", "nodes", false);
 export const PODS = core<Pod>("Pod", "pods");
@@ -178,10 +191,20 @@ export const PEER_AUTHENTICATIONS = istio("security.istio.io", "PeerAuthenticati
 export const SERVICE_ENTRIES = istio("networking.istio.io", "ServiceEntry", "serviceentries");
 export const WORKLOAD_ENTRIES = istio("networking.istio.io", "WorkloadEntry", "workloadentries");
 
+export const REQUEST_AUTHENTICATIONS = istio("security.istio.io", "RequestAuthentication", "requestauthentications");
+export const HTTP_ROUTES = gatewayApi<RouteObject>("HTTPRoute", "httproutes");
+export const GRPC_ROUTES = gatewayApi<RouteObject>("GRPCRoute", "grpcroutes");
+export const TLS_ROUTES = gatewayApi<RouteObject>("TLSRoute", "tlsroutes");
+export const TCP_ROUTES = gatewayApi<RouteObject>("TCPRoute", "tcproutes");
+
 function core<T extends KubeObject>(kind: string, plural: string, namespaced = true): ResourceType<T> {
   return { group: "", version: "v1", kind, plural, namespaced };
 }
 
 function istio(group: string, kind: string, plural: string): ResourceType<IstioObject> {
   return { group, version: "v1", kind, plural, namespaced: true };
+}
+
+function gatewayApi<T extends KubeObject>(kind: string, plural: string): ResourceType<T> {
+  return { group: "gateway.networking.k8s.io", version: "v1", kind, plural, namespaced: true };
 }

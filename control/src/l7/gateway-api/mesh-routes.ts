@@ -1,0 +1,218 @@
+/**
+ * All routes that hang on services: which are in force where, and what their statuses say. Each change marks what
+ * depends on it, and nothing else is looked at again.
+ */
+
+import { serviceKey } from "#lib/xds/types.ts";
+import type { Route, TcpRoute, TlsRoute } from "#proto/l7_pb.ts";
+import { Collection } from "../../model/collection.ts";
+import { OwnedNames } from "../../model/owned-names.ts";
+import type { ServiceDefinition } from "../../model/service-definition.ts";
+import type { ServiceLookup } from "../../model/service-lookup.ts";
+import { backendKey } from "./backend-ref.ts";
+import { httpRouting } from "./http-routing.ts";
+import { GATEWAY_GROUP, type ParentRef, parentKey, type ServiceKind, serviceKindOf } from "./parent-ref.ts";
+import { type PortRoutes, portRoutes } from "./port-routes.ts";
+import { type RouteFacts, type RouteKind, routeId } from "./route-facts.ts";
+import { type Attachment, backendsOf, type ParentVerdict, parentVerdict } from "./route-verdict.ts";
+import type { RoutingContext } from "./routing-context.ts";
+import { tcpRouting, tlsRouting } from "./stream-routing.ts";
+
+/** The routes of one port of a service. */
+export type MeshRouting =
+  /** Complete, in the order in which they are tried. They hold for any host name. */
+  | { readonly family: "http"; readonly routes: Route[] }
+  | { readonly family: "tls"; readonly routes: TlsRoute[] }
+  | { readonly family: "tcp"; readonly routes: TcpRoute[] };
+
+export interface MeshRoutesEvents {
+  /** What `routesFor` gives for this service may have changed. */
+  readonly onService?: (service: string) => void;
+  /** What `verdictsOf` gives for this route may have changed. */
+  readonly onVerdict?: (kind: RouteKind, key: string) => void;
+}
+
+export interface MeshRoutesOptions extends MeshRoutesEvents {
+  readonly services: ServiceLookup;
+  /** Whether a Gateway is a waypoint of ours. */
+  readonly isWaypoint: (namespace: string, name: string) => boolean;
+}
+
+export class MeshRoutes {
+  readonly collections: { readonly [K in RouteKind]: Collection<RouteFacts> };
+  readonly #options: MeshRoutesOptions;
+  /** Ids of routes by the key of each service that they hang on, or name as a parent. */
+  readonly #byParent = new OwnedNames();
+  readonly #byBackend = new OwnedNames();
+  readonly #byId = new Map<string, RouteFacts>();
+
+  constructor(options: MeshRoutesOptions) {
+    this.#options = options;
+    const collection = () => new Collection<RouteFacts>((before, after) => this.#onRoute(before, after));
+    this.collections = {
+      GRPCRoute: collection(),
+      HTTPRoute: collection(),
+      TLSRoute: collection(),
+      TCPRoute: collection(),
+    };
+  }
+
+  /** Undefined: no route of this API hangs on the port. */
+  routesFor(service: ServiceDefinition, port: number, context: RoutingContext): MeshRouting | undefined {
+    const found = this.#portRoutes(service, port);
+    if (found === undefined) return undefined;
+    switch (found.family) {
+      case "http":
+        return { family: "http", routes: httpRouting(found.groups, port, context) };
+      case "tls":
+        return { family: "tls", routes: tlsRouting(found.groups, context) };
+      case "tcp":
+        return { family: "tcp", routes: tcpRouting(found.groups, context) };
+    }
+  }
+
+  /** One for each parent that is ours to judge, in the order of the route. Undefined when there is no such route. */
+  verdictsOf(kind: RouteKind, key: string): ParentVerdict[] | undefined {
+    const route = this.collections[kind].get(key);
+    return route?.parents.flatMap((parent) => {
+      const attachment = this.#attachment(route, parent);
+      return attachment === undefined ? [] : [parentVerdict(route, parent, attachment, this.#options.services)];
+    });
+  }
+
+  /** A service was added, changed or removed; one of both is there. */
+  serviceChanged(before: ServiceDefinition | undefined, after: ServiceDefinition | undefined): void {
+    const definition = after ?? before;
+    if (definition === undefined) return;
+    const { source, namespace, name, hostname } = definition;
+    const own = parentKey(source, namespace, name);
+    const touched = new Set([
+      ...this.#byParent.of(own),
+      ...(source === "Service" ? this.#byBackend.of(own) : []),
+      ...this.#byBackend.of(`Hostname/${hostname}`),
+    ]);
+    for (const id of touched) {
+      const route = this.#byId.get(id);
+      if (route !== undefined) this.#tellParents(route);
+    }
+    if (this.#byParent.of(own).size > 0) this.#options.onService?.(serviceKey(namespace, hostname));
+  }
+
+  /** A Gateway became a waypoint, or is none any more. */
+  gatewayChanged(namespace: string, name: string): void {
+    for (const id of this.#byParent.of(gatewayKey(namespace, name))) this.#tellVerdict(id);
+  }
+
+  #onRoute(before: RouteFacts | undefined, after: RouteFacts | undefined): void {
+    const id = routeId((after ?? before) as RouteFacts);
+    if (
+      before !== undefined &&
+      after !== undefined &&
+      before.uid === after.uid &&
+      before.generation === after.generation
+    ) {
+      // Somebody wrote its status.
+      this.#byId.set(id, after);
+      this.#tellVerdict(id);
+      return;
+    }
+    if (before !== undefined) {
+      for (const parent of before.parents) this.#byParent.remove(keyOfParent(parent), id);
+      for (const key of backendKeys(before)) this.#byBackend.remove(key, id);
+    }
+    if (after === undefined) this.#byId.delete(id);
+    else this.#byId.set(id, after);
+    if (after !== undefined) {
+      for (const parent of after.parents) this.#byParent.add(keyOfParent(parent), id);
+      for (const key of backendKeys(after)) this.#byBackend.add(key, id);
+      this.#tellVerdict(id);
+    }
+    for (const route of [before, after]) if (route !== undefined) this.#tellParents(route);
+  }
+
+  /** The services that a route hangs on, and the other routes there, which may win or lose by it. */
+  #tellParents(route: RouteFacts): void {
+    for (const parent of route.parents) {
+      for (const id of this.#byParent.of(keyOfParent(parent))) this.#tellVerdict(id);
+      const kind = serviceKindOf(parent);
+      if (kind === undefined) continue;
+      for (const { namespace, hostname } of this.#definitions(kind, parent)) {
+        this.#options.onService?.(serviceKey(namespace, hostname));
+      }
+    }
+  }
+
+  #tellVerdict(id: string): void {
+    const route = this.#byId.get(id);
+    if (route !== undefined) this.#options.onVerdict?.(route.kind, `${route.namespace}/${route.name}`);
+  }
+
+  /** Undefined when somebody else has to judge. */
+  #attachment(route: RouteFacts, parent: ParentRef): Attachment | undefined {
+    const kind = serviceKindOf(parent);
+    if (kind === undefined) return this.#gatewayAttachment(parent);
+    const what = `${kind} ${parent.namespace}/${parent.name}`;
+    const [definition] = this.#definitions(kind, parent);
+    if (definition === undefined) return { state: "no such parent", message: `${what} does not exist` };
+    const ports = definition.ports.filter((port) => selectsPort(parent, port));
+    if (ports.length === 0) return { state: "no such parent", message: `${what} has no such port` };
+    if (route.rules.length === 0) return { state: "attached" };
+    const id = routeId(route);
+    const wins = ports.some(({ number }) => this.#portRoutes(definition, number)?.inForce.has(id) === true);
+    if (wins) return { state: "attached" };
+    return { state: "conflicted", message: `on ${what} a route of another kind takes precedence` };
+  }
+
+  /** Waypoints take no routes for themselves: each of their services does. */
+  #gatewayAttachment({ group, kind, namespace, name }: ParentRef): Attachment | undefined {
+    if (group !== GATEWAY_GROUP || kind !== "Gateway" || !this.#options.isWaypoint(namespace, name)) return undefined;
+    return { state: "not allowed", message: "a waypoint takes no routes; a Service that uses it must be the parent" };
+  }
+
+  #portRoutes(service: ServiceDefinition, port: number): PortRoutes | undefined {
+    const ids = this.#byParent.of(parentKey(service.source, service.namespace, service.name));
+    if (ids.size === 0) return undefined;
+    const definition = service.ports.find(({ number }) => number === port);
+    if (definition === undefined) return undefined;
+    const key = parentKey(service.source, service.namespace, service.name);
+    const routes = [...ids]
+      .map((id) => this.#byId.get(id))
+      .filter((route) => route !== undefined)
+      .filter(({ parents }) =>
+        parents.some((parent) => keyOfParent(parent) === key && selectsPort(parent, definition)),
+      );
+    return portRoutes(routes, service.namespace);
+  }
+
+  #definitions(kind: ServiceKind, { namespace, name }: ParentRef): readonly ServiceDefinition[] {
+    const { services } = this.#options;
+    if (kind === "ServiceEntry") return services.serviceEntry(namespace, name);
+    const definition = services.service(namespace, name);
+    return definition === undefined ? [] : [definition];
+  }
+}
+
+function selectsPort(parent: ParentRef, port: { readonly number: number; readonly name: string }): boolean {
+  if (parent.port !== undefined && parent.port !== port.number) return false;
+  return parent.sectionName === undefined || parent.sectionName === port.name;
+}
+
+function keyOfParent(parent: ParentRef): string {
+  const kind = serviceKindOf(parent);
+  return kind === undefined
+    ? gatewayKey(parent.namespace, parent.name)
+    : parentKey(kind, parent.namespace, parent.name);
+}
+
+function gatewayKey(namespace: string, name: string): string {
+  return `Gateway/${namespace}/${name}`;
+}
+
+function backendKeys(route: RouteFacts): Set<string> {
+  const keys = new Set<string>();
+  for (const ref of backendsOf(route)) {
+    const key = backendKey(ref);
+    if (key !== undefined) keys.add(key);
+  }
+  return keys;
+}

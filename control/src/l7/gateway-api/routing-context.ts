@@ -1,0 +1,26 @@
+import type { RetryPolicy } from "#proto/l7_pb.ts";
+import type { ServiceLookup } from "../../model/service-lookup.ts";
+import type { ClusterNamer, Destination } from "../destination.ts";
+import { type BackendRef, resolveBackend } from "./backend-ref.ts";
+import type { RouteKind } from "./route-facts.ts";
+
+/** What routes are compiled for. */
+export interface RoutingContext {
+  readonly services: ServiceLookup;
+  readonly cluster: ClusterNamer;
+  /** For rules that say nothing of retries. */
+  readonly defaultRetry?: RetryPolicy | undefined;
+}
+
+/** The backend's cluster; empty when the reference leads nowhere. */
+export function clusterOf(
+  ref: BackendRef,
+  kind: RouteKind,
+  context: RoutingContext,
+  more: Pick<Destination, "session" | "grpc"> = {},
+): string {
+  const resolved = resolveBackend(ref, kind, context.services);
+  if (resolved.problem !== undefined) return "";
+  const { namespace, hostname } = resolved.definition;
+  return context.cluster({ namespace, hostname, port: resolved.port, ...more });
+}
