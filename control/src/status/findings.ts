@@ -13,8 +13,9 @@ export const ACCEPTED = "Accepted";
 /** Undefined for policies that node agents have nothing to say of. */
 export function policyFinding(verdict: Verdict<AuthorizationPolicyFacts>): Finding | undefined {
   const { object, problems, facts } = verdict;
+  if (facts?.targeted === true) return undefined;
   if (problems.length > 0) return { object, condition: invalid(ZTUNNEL_ACCEPTED, verdict), always: true };
-  if (facts === undefined || facts.targeted) return undefined;
+  if (facts === undefined) return undefined;
   const condition: WantedCondition =
     facts.unsupported === ""
       ? { type: ZTUNNEL_ACCEPTED, status: "True", reason: "Accepted", message: "enforced by node agents" }

@@ -1,0 +1,131 @@
+/** External authorizers as `meshConfig.extensionProviders` names them. */
+import { create } from "@bufbuild/protobuf";
+import {
+  type ExternalAuthorizer,
+  ExternalAuthorizerSchema,
+  type StringMatch,
+  StringMatchSchema,
+} from "#proto/l7_pb.ts";
+import type { Fields } from "../../model/fields.ts";
+import type { ServiceLookup } from "../../model/service-lookup.ts";
+import type { ClusterNamer } from "../destination.ts";
+
+export interface AuthorizerProvider {
+  readonly name: string;
+  readonly host: string;
+  /** Namespace of the service, where the host is written as `namespace/host`. */
+  readonly namespace?: string;
+  readonly port: number;
+  /** All but the cluster. */
+  readonly authorizer: ExternalAuthorizer;
+}
+
+/** Istio's default: in effect none. */
+const DEFAULT_TIMEOUT_MS = 600_000;
+const MAX_BODY_BYTES = 0xffff_ffff;
+/** What an HTTP authorizer is shown of a request in any case. */
+const ALWAYS_SHOWN = ["authorization"];
+
+/** Of one entry of the list. Undefined when it is a provider of another sort, or makes no sense. */
+export function readAuthorizerProvider(entry: Fields): AuthorizerProvider | undefined {
+  const name = entry.string("name") ?? "";
+  const grpc = entry.object("envoyExtAuthzGrpc");
+  const fields = grpc ?? entry.object("envoyExtAuthzHttp");
+  if (fields === undefined || name === "") return undefined;
+  const service = fields.string("service") ?? "";
+  const slash = service.indexOf("/");
+  const port = fields.integer("port", 1, 65_535);
+  if (service === "") fields.problem("service", "is required");
+  if (port === undefined) fields.problem("port", "is required");
+  const host = service.slice(slash + 1).toLowerCase();
+  const body = fields.object("includeRequestBodyInCheck");
+  const authorizer = create(ExternalAuthorizerSchema, {
+    provider: name,
+    grpc: grpc !== undefined,
+    authority: host,
+    timeoutMs: BigInt(goDurationMs(fields, "timeout") ?? DEFAULT_TIMEOUT_MS),
+    failOpen: flag(fields, "failOpen"),
+    statusOnError: statusOf(fields),
+    bodyMaxBytes: body?.integer("maxRequestBytes", 0, MAX_BODY_BYTES) ?? 0,
+    bodyAllowPartial: body !== undefined && flag(body, "allowPartialMessage"),
+    bodyAsBytes: body !== undefined && flag(body, "packAsBytes"),
+    ...(grpc === undefined ? httpFields(fields) : {}),
+  });
+  if (host === "" || port === undefined) return undefined;
+  return { name, host, port, authorizer, ...(slash > 0 ? { namespace: service.slice(0, slash) } : {}) };
+}
+
+function httpFields(fields: Fields) {
+  const old = fields.strings("includeHeadersInCheck");
+  return {
+    pathPrefix: fields.string("pathPrefix") ?? "",
+    includeRequestHeaders: headerMatches([...ALWAYS_SHOWN, ...fields.strings("includeRequestHeadersInCheck"), ...old]),
+    addRequestHeaders: { ...fields.map("includeAdditionalHeadersInCheck") },
+    headersToUpstreamOnAllow: headerMatches(fields.strings("headersToUpstreamOnAllow")),
+    headersToDownstreamOnDeny: headerMatches(fields.strings("headersToDownstreamOnDeny")),
+    headersToDownstreamOnAllow: headerMatches(fields.strings("headersToDownstreamOnAllow")),
+  };
+}
+
+function headerMatches(patterns: readonly string[]): StringMatch[] {
+  return patterns.map((pattern) => {
+    const text = pattern.toLowerCase();
+    const kind = text.startsWith("*")
+      ? ({ case: "suffix", value: text.slice(1) } as const)
+      : text.endsWith("*")
+        ? ({ case: "prefix", value: text.slice(0, -1) } as const)
+        : ({ case: "exact", value: text } as const);
+    return create(StringMatchSchema, { kind, ignoreCase: true });
+  });
+}
+
+function flag(fields: Fields, name: string): boolean {
+  const value = fields.raw(name);
+  if (value !== undefined && typeof value !== "boolean") fields.problem(name, "must be true or false");
+  return value === true;
+}
+
+/** A status code, written as a text. */
+function statusOf(fields: Fields): number {
+  const text = fields.raw("statusOnError");
+  if (text === undefined) return 0;
+  const status = Number(text);
+  if (Number.isInteger(status) && status >= 200 && status <= 599) return status;
+  fields.problem("statusOnError", "must be a status code");
+  return 0;
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** Such as `10s` or `1.5m`: MeshConfig's durations. */
+function goDurationMs(fields: Fields, name: string): number | undefined {
+  const text = fields.string(name);
+  if (text === undefined) return undefined;
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) {
+    fields.problem(name, `"${text}" is no duration`);
+    return undefined;
+  }
+  let total = 0;
+  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+    total += Number(number) * (UNITS_MS[unit ?? ""] ?? 0);
+  }
+  return Math.round(total);
+}
+
+/** Undefined: there is no such service, so nobody can be asked. */
+export function resolvedAuthorizer(
+  provider: AuthorizerProvider,
+  services: ServiceLookup,
+  cluster: ClusterNamer,
+): ExternalAuthorizer | undefined {
+  const definition = services.host(provider.host, provider.namespace ?? "");
+  if (definition === undefined || !definition.ports.some(({ number }) => number === provider.port)) return undefined;
+  const { namespace, hostname } = definition;
+  const name = cluster({
+    namespace,
+    hostname,
+    port: provider.port,
+    ...(provider.authorizer.grpc ? { grpc: true } : {}),
+  });
+  return { ...provider.authorizer, cluster: name };
+}
