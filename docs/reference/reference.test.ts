@@ -1,8 +1,15 @@
 import { readFileSync } from "node:fs";
+import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
 import { REASONS } from "#lib/reasons.ts";
+import { ATTRIBUTES } from "#lib/telemetry/attributes.ts";
+import { DEFAULT_JSON_FORMAT } from "#lib/telemetry/default-format.ts";
+import { OPERATORS } from "#lib/telemetry/operators.ts";
 import { AgentMetrics, type MetricsSources } from "../../agent/src/telemetry/agent-metrics.ts";
 import { TCP_LABELS } from "../../agent/src/telemetry/series.ts";
+import { HTTP_LABELS } from "../../waypoint/src/telemetry/labels.ts";
+import { registerProxyMetrics } from "../../waypoint/src/telemetry/proxy-metrics.ts";
+import { TrafficMetrics } from "../../waypoint/src/telemetry/traffic-metrics.ts";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
 
@@ -96,6 +103,43 @@ describe("docs/reference", () => {
     expect(names(fields)).toEqual(names(written));
   });
 
+  it("waypoint-metrics.md lists the metrics of waypoints, each with its type, and their labels", () => {
+    const registry = new Registry();
+    new TrafficMetrics(() => new Uint8Array()).register(registry);
+    registerProxyMetrics(registry, {
+      stats: none,
+      linesDropped: zero,
+      spansSent: zero,
+      spansDropped: zero,
+      tag: "",
+    } as never);
+    const registered = registry.getMetricsAsArray().map(({ name, type }) => `${name} ${type}`);
+    const page = read("waypoint-metrics.md");
+    const documented = rows(page)
+      .filter(([name = ""]) => /^`\w+`$/.test(name))
+      .map(([name = "", type]) => `${name.replaceAll("`", "")} ${type}`);
+    expect(documented.sort()).toEqual(registered.sort());
+    const labels = [...(page.split("Labels, in this order:")[1] ?? "").matchAll(/`(\w+)`[\s,(]/g)].map(
+      ([, name]) => name,
+    );
+    expect(
+      labels
+        .filter((name) => (HTTP_LABELS as readonly (string | undefined)[]).includes(name))
+        .slice(0, HTTP_LABELS.length),
+    ).toEqual(HTTP_LABELS);
+  });
+
+  it("waypoint-access-log.md lists operators, keys and attributes", () => {
+    const page = read("waypoint-access-log.md");
+    const quoted = new Set([...page.matchAll(/`([A-Z_0-9]+)`/g)].map(([, name = ""]) => name));
+    expect(Object.keys(OPERATORS).filter((name) => !quoted.has(name))).toEqual([]);
+    const cells = rows(page).map(([key = "", value = ""]) => [key.replaceAll("`", ""), value.replaceAll("`", "")]);
+    for (const [key, operator] of Object.entries(DEFAULT_JSON_FORMAT)) expect(cells).toContainEqual([key, operator]);
+    for (const [root, fields] of Object.entries(ATTRIBUTES)) {
+      expect(cells).toContainEqual([root, Object.keys(fields).join(", ")]);
+    }
+  });
+
   it("admin.md lists the requests that the agent answers", () => {
     const source = read("../../agent/src/admin/admin.ts").split("export function metricsRoutes")[0] ?? "";
     const answered = [...source.matchAll(/"((?:GET|POST) \/\w+)":/g)].map(([, request]) => request);
@@ -105,6 +149,9 @@ describe("docs/reference", () => {
 });
 
 function none(): void {}
+function zero(): number {
+  return 0;
+}
 
 /** Enough to construct the metrics; nothing is scraped. */
 const NOTHING = { pods: none, mesh: none, identities: none, connected: none } as unknown as MetricsSources;

@@ -1,6 +1,13 @@
 /** The names that CEL expressions of telemetry know, with their types. */
+import type { Duration } from "@marcbachmann/cel-js/evaluator";
 
-export type AttributeType = "string" | "int" | "bool" | "map<string, string>" | "google.protobuf.Timestamp";
+export type AttributeType =
+  | "string"
+  | "int"
+  | "bool"
+  | "map<string, string>"
+  | "google.protobuf.Timestamp"
+  | "google.protobuf.Duration";
 
 const PEER = {
   name: "string",
@@ -40,6 +47,7 @@ export const ATTRIBUTES = {
     id: "string",
     protocol: "string",
     time: "google.protobuf.Timestamp",
+    duration: "google.protobuf.Duration",
     size: "int",
     total_size: "int",
   },
@@ -77,7 +85,7 @@ export const ATTRIBUTES = {
 type Root = keyof typeof ATTRIBUTES;
 export type AttributeName = { [R in Root]: `${R}.${keyof (typeof ATTRIBUTES)[R] & string}` }[Root];
 
-export type AttributeValue = string | bigint | boolean | Date | ReadonlyMap<string, string>;
+export type AttributeValue = string | bigint | boolean | Date | Duration | ReadonlyMap<string, string>;
 
 /** Who answers for the attributes of one request, or of a series of them. Undefined: there is no such thing here. */
 export interface AttributeSource {

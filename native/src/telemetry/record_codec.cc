@@ -17,9 +17,13 @@ std::string_view TelemetryName(const l7::RequestRecord& record) {
   return record.telemetry != nullptr ? std::string_view(record.telemetry->name) : std::string_view();
 }
 
+std::string AddressText(const SocketAddress& address) {
+  return address == SocketAddress() ? std::string() : address.ToString();
+}
+
 // Through a tunnel the client asked for the authority: that is the local end that it sees.
 std::string LocalText(const StreamInfo& info) {
-  return info.authority.port != 0 ? info.authority.ToString() : info.local.ToString();
+  return AddressText(info.authority.port != 0 ? info.authority : info.local);
 }
 
 void WriteFixed(const l7::RequestRecord& record, Pack& pack) {
@@ -60,9 +64,9 @@ void EncodeRecord(const l7::RequestRecord& record, std::vector<uint8_t>& bytes) 
   const StreamInfo& downstream = record.downstream != nullptr ? *record.downstream : kNoStream;
   const upstream::WorkloadFacts& workload = record.endpoint != nullptr ? record.endpoint->workload() : kNoWorkload;
   const upstream::Cluster* cluster = record.cluster.get();
-  const std::string local = record.downstream != nullptr ? LocalText(downstream) : std::string();
-  const std::string remote = record.downstream != nullptr ? downstream.remote.ToString() : std::string();
-  const std::string client = record.client.ToString();
+  const std::string local = LocalText(downstream);
+  const std::string remote = AddressText(downstream.remote);
+  const std::string client = AddressText(record.client);
   const std::array<std::string_view, kTexts> texts = {
       record.method,
       record.path,

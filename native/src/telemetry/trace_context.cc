@@ -39,6 +39,7 @@ bool ReadSampled(std::string_view text, SpanContext& context) {
   return true;
 }
 
+// `rest` has no data when nothing, not even a dash, follows.
 std::string_view NextPart(std::string_view& rest) {
   const size_t dash = rest.find('-');
   const std::string_view part = rest.substr(0, dash);
@@ -70,10 +71,10 @@ std::optional<SpanContext> ParseB3(std::string_view text) {
   if (text.size() == 1) return ReadSampled(text, context) ? std::optional(context) : std::nullopt;
   if (!ReadB3TraceId(NextPart(text), context)) return std::nullopt;
   if (!ReadSpanId(NextPart(text), context.span_id)) return std::nullopt;
-  if (text.data() == nullptr || text.empty()) return context;
+  if (text.data() == nullptr) return context;
   const std::string_view sampled = NextPart(text);
   if (sampled.size() != 1 || !ReadSampled(sampled, context)) return std::nullopt;
-  if (text.empty()) return context;
+  if (text.data() == nullptr) return context;
   if (!ReadSpanId(text, context.parent_span_id)) return std::nullopt;
   return context;
 }

@@ -1,4 +1,5 @@
 /** Attributes of CEL, from a series or from the record of a request. */
+import { Duration } from "@marcbachmann/cel-js/evaluator";
 import type { AttributeName, AttributeSource, AttributeValue } from "#lib/telemetry/attributes.ts";
 import { portOf, withoutPort } from "./address.ts";
 import { envoyFlags } from "./flags.ts";
@@ -71,6 +72,7 @@ const OF_RECORD: Readers<RequestRecord> = {
   "request.id": (record) => text(record.text("requestId")),
   "request.protocol": (record) => (record.tcp ? undefined : record.protocol),
   "request.time": (record) => new Date(record.startUnixMs),
+  "request.duration": (record) => Duration.fromMilliseconds(record.durationUs / 1000),
   "request.size": (record) => BigInt(record.bytesReceived),
   "request.total_size": (record) => BigInt(record.bytesReceived + record.requestHeaderBytes),
   "response.code_details": (record) => text(record.text("details")),

@@ -79,7 +79,7 @@ export class MetricPlan {
     }
     for (const metric of METRIC_NAMES.filter((name) => named(override.metric, name))) {
       const tags = this.#tags.get(metric) ?? { disabled: false, changes: new Map() };
-      tags.disabled = override.disabled;
+      if (override.disabled !== undefined) tags.disabled = override.disabled;
       for (const [name, change] of changes) tags.changes.set(name, change);
       this.#tags.set(metric, tags);
     }
