@@ -191,6 +191,18 @@ describe("TrafficMetrics", () => {
     ]);
   });
 
+  it("keeps nothing of the values that clients make up beyond the bound", async () => {
+    const plans = planOf({ metric: "REQUEST_COUNT", upsertTags: { request_host: "request.host" } });
+    const { traffic, lines } = metricsOf([], plans);
+    for (let i = 0; i < 5000; i++) {
+      const texts = { authority: String(i), telemetry: "t" };
+      for (const record of decodeRecords(encodeRecord({ status: 200, texts }))) traffic.count(record);
+    }
+    const totals = named(await lines(), "istio_requests_total");
+    expect(totals).toHaveLength(4097);
+    expect(totals.at(-1)).toMatch(/destination_service="other".* 904$/);
+  });
+
   it("shows what there was no room for as other", async () => {
     const other = facts({ other: true, workload: undefined, serviceHostname: "", destination: "", peerBaggage: "" });
     const lines = await metricsOf([encodeSeries(other, 4)]).lines();

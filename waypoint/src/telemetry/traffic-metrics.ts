@@ -18,7 +18,8 @@ type Measures = Omit<MetricSeries, "key" | "facts">;
 interface Cell {
   readonly labels: Labels;
   value: number;
-  readonly counts: Float64Array | undefined;
+  /** Undefined: a counter. */
+  counts: Float64Array | undefined;
 }
 /** By metric, undefined where it is off or has nothing to say. */
 type CellLabels = ReadonlyMap<MetricName, Labels>;
@@ -86,8 +87,8 @@ export class TrafficMetrics {
   readonly #interned = new Map<string, Labels>();
   readonly #facts = new Map<string, LabelFacts>();
   readonly #labelsByKey = new Map<string, CellLabels>();
-  /** Counted from records: of Telemetries whose tags need requests. */
-  readonly #requests = new Map<MetricName, Map<Labels, Cell>>();
+  /** Counted from records, by the text of their labels: of Telemetries whose tags need requests. */
+  readonly #requests = new Map<MetricName, Map<string, Cell>>();
   #cells: Map<MetricName, Map<Labels, Cell>> | undefined;
 
   constructor(series: () => Uint8Array) {
@@ -99,6 +100,7 @@ export class TrafficMetrics {
   setPlans(plans: ReadonlyMap<string, MetricPlan>): void {
     this.#plans = new Map(plans);
     this.#labelsByKey.clear();
+    this.#interned.clear();
   }
 
   /** Counts a request if its Telemetry's tags need it. */
@@ -106,16 +108,14 @@ export class TrafficMetrics {
     if (record.tcp) return;
     const plan = this.#plans.get(record.text("telemetry"));
     if (plan?.fromRequests !== true) return;
-    const labels = this.#labelsOf(factsOf(record), plan, new RecordAttributes(record));
+    const facts = factsOf(record);
+    const standard = standardLabels(facts);
+    const source = new RecordAttributes(record);
     const measures = measuresOf(record);
-    for (const [name, set] of labels) {
-      const cells = this.#requests.get(name) ?? new Map<Labels, Cell>();
-      const known = cells.has(set) || cells.size < MAX_REQUEST_SERIES;
-      add(
-        cells,
-        known ? set : this.#intern({ ...emptied(set), destination_service: OTHER }),
-        DEFINITIONS[name].read(measures),
-      );
+    for (const [name, cells] of this.#requests) {
+      if (!DEFINITIONS[name].protocols.includes(facts.protocol)) continue;
+      const labels = plan.labels(name, standard, source);
+      if (labels !== undefined) addTo(boundedCell(cells, labels), DEFINITIONS[name].read(measures));
     }
   }
 
@@ -150,9 +150,9 @@ export class TrafficMetrics {
       }
     }
     for (const [name, cells] of this.#requests) {
-      for (const [labels, cell] of cells) {
+      for (const cell of cells.values()) {
         const value = cell.counts === undefined ? cell.value : { counts: cell.counts, sum: cell.value };
-        add(all.get(name) ?? new Map<Labels, Cell>(), labels, value);
+        add(all.get(name) ?? new Map<Labels, Cell>(), this.#intern(cell.labels), value);
       }
     }
     for (const key of this.#facts.keys()) if (!seen.has(key)) this.#facts.delete(key);
@@ -191,14 +191,41 @@ export class TrafficMetrics {
 
 function add(cells: Map<Labels, Cell>, labels: Labels, value: number | HistogramCounts): void {
   let cell = cells.get(labels);
-  const counts = typeof value === "number" ? undefined : value.counts;
   if (cell === undefined) {
-    cell = { labels, value: 0, counts: counts === undefined ? undefined : new Float64Array(counts.length) };
+    cell = { labels, value: 0, counts: undefined };
     cells.set(labels, cell);
   }
-  cell.value += typeof value === "number" ? value : value.sum;
-  if (counts === undefined || cell.counts === undefined) return;
-  for (let i = 0; i < counts.length; i++) cell.counts[i] = (cell.counts[i] ?? 0) + (counts[i] ?? 0);
+  addTo(cell, value);
+}
+
+function addTo(cell: Cell, value: number | HistogramCounts): void {
+  if (typeof value === "number") {
+    cell.value += value;
+    return;
+  }
+  cell.value += value.sum;
+  cell.counts ??= new Float64Array(value.counts.length);
+  for (let i = 0; i < value.counts.length; i++) cell.counts[i] = (cell.counts[i] ?? 0) + (value.counts[i] ?? 0);
+}
+
+/** Clients choose values of such tags: what is beyond the bound must leave nothing behind but a count. */
+function boundedCell(cells: Map<string, Cell>, labels: Labels): Cell {
+  const text = JSON.stringify(labels);
+  const known = cells.get(text);
+  if (known !== undefined) return known;
+  if (cells.size >= MAX_REQUEST_SERIES) return otherCell(cells, labels);
+  const cell: Cell = { labels, value: 0, counts: undefined };
+  cells.set(text, cell);
+  return cell;
+}
+
+function otherCell(cells: Map<string, Cell>, labels: Labels): Cell {
+  let cell = cells.get(OTHER);
+  if (cell === undefined) {
+    cell = { labels: { ...emptied(labels), destination_service: OTHER }, value: 0, counts: undefined };
+    cells.set(OTHER, cell);
+  }
+  return cell;
 }
 
 function emptied(labels: Labels): Labels {
