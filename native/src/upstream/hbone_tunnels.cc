@@ -64,6 +64,9 @@ class HboneTunnels::Tunnel final : public H2Connection::Owner {
   Timer idle_timer_;
 };
 
+HboneTunnels::HboneTunnels(LoopContext& context, const TunnelTimeouts& timeouts, const Keepalive& keepalive)
+    : context_(context), timeouts_(timeouts), keepalive_(keepalive) {}
+
 HboneTunnels::~HboneTunnels() {
   for (auto& [_, group] : groups_) {
     while (HboneClientStream* stream = group->waiting.PopFront()) stream->Fail(StreamEnd::kAborted, "shutting down");

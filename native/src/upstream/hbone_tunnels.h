@@ -20,8 +20,7 @@ class HboneTunnels {
   // A tunnel without streams is closed after this, as ztunnel's.
   static constexpr uint64_t kIdleMs = 300'000;
 
-  HboneTunnels(LoopContext& context, const TunnelTimeouts& timeouts, const Keepalive& keepalive)
-      : context_(context), timeouts_(timeouts), keepalive_(keepalive) {}
+  HboneTunnels(LoopContext& context, const TunnelTimeouts& timeouts, const Keepalive& keepalive);
   ~HboneTunnels();
 
   // New tunnels use it; open ones go on with the one that they began with, and take no more streams.

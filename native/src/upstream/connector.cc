@@ -1,0 +1,58 @@
+#include "upstream/connector.h"
+
+#include <array>
+#include <cstring>
+
+#include "net/transport.h"
+
+namespace weft::upstream {
+namespace {
+
+constexpr uint16_t kHbonePort = 15008;
+
+// PROXY protocol version 2: signature, command PROXY, family and transport, length, addresses.
+std::vector<uint8_t> ProxyHeader(const SocketAddress& source, const SocketAddress& destination) {
+  static constexpr std::array<uint8_t, 12> kSignature{0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
+                                                      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+  const bool v4 = source.ip.is_v4() && destination.ip.is_v4();
+  std::vector<uint8_t> header(kSignature.begin(), kSignature.end());
+  header.push_back(0x21);
+  header.push_back(v4 ? 0x11 : 0x21);
+  const uint16_t length = v4 ? 12 : 36;
+  header.push_back(static_cast<uint8_t>(length >> 8));
+  header.push_back(static_cast<uint8_t>(length));
+  for (const SocketAddress* each : {&source, &destination}) {
+    const auto& bytes = each->ip.bytes();
+    header.insert(header.end(), bytes.begin() + (v4 ? 12 : 0), bytes.end());
+  }
+  for (const uint16_t port : {source.port, destination.port}) {
+    header.push_back(static_cast<uint8_t>(port >> 8));
+    header.push_back(static_cast<uint8_t>(port));
+  }
+  return header;
+}
+
+}  // namespace
+
+std::unique_ptr<ByteStream> Connector::Open(const ClusterConfig& cluster, const EndpointConfig& endpoint,
+                                            const std::string& server_name, const StreamInfo* client) {
+  std::unique_ptr<ByteStream> stream;
+  if (endpoint.tunnel) {
+    StreamInfo info;
+    info.remote = endpoint.address;
+    stream = tunnels_.Open({endpoint.address.ip, kHbonePort}, endpoint.identities, std::move(info),
+                           endpoint.address_text, options_.baggage);
+  } else {
+    stream = MakeTcpClient(context_, endpoint.address, cluster.connect_timeout_ms, options_.keepalive);
+  }
+  if (cluster.proxy_protocol_v2 && client != nullptr) {
+    stream->Write(ProxyHeader(client->remote, client->authority.port != 0 ? client->authority : client->local));
+  }
+  if (cluster.tls && !cluster.tls->mesh) {
+    const std::string& name = cluster.tls->sni.empty() ? server_name : cluster.tls->sni;
+    stream = MakeTlsClient(context_, std::move(stream), cluster.tls->client, name);
+  }
+  return stream;
+}
+
+}  // namespace weft::upstream

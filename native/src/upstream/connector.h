@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "net/byte_stream.h"
+#include "upstream/cluster_catalog.h"
+#include "upstream/hbone_tunnels.h"
+
+namespace weft::upstream {
+
+// Opens streams to endpoints: TCP, by tunnel where the endpoint has one, TLS and PROXY header on top where the cluster
+// says so.
+class Connector {
+ public:
+  Connector(LoopContext& context, const CatalogOptions& options)
+      : context_(context), options_(options), tunnels_(context, options.tunnel, options.keepalive) {}
+
+  // Not begun. `server_name`: for TLS without a fixed one. `client`: for the PROXY header; may be null.
+  std::unique_ptr<ByteStream> Open(const ClusterConfig& cluster, const EndpointConfig& endpoint,
+                                   const std::string& server_name, const StreamInfo* client);
+  void SetIdentity(std::shared_ptr<const IdentityContext> identity) { tunnels_.SetIdentity(std::move(identity)); }
+  void Drain() { tunnels_.Drain(); }
+  LoopContext& context() { return context_; }
+
+ private:
+  LoopContext& context_;
+  const CatalogOptions& options_;
+  HboneTunnels tunnels_;
+};
+
+}  // namespace weft::upstream

@@ -1,0 +1,308 @@
+#include "upstream/loop_clusters.h"
+
+#include <algorithm>
+#include <random>
+#include <unordered_map>
+#include <utility>
+
+#include "upstream/balancer.h"
+#include "upstream/connector.h"
+#include "upstream/hash_key.h"
+#include "upstream/http_pool.h"
+#include "upstream/outlier.h"
+
+namespace weft::upstream {
+namespace {
+
+class LoopCluster;
+
+// One endpoint on this loop: its pools. Kept by its cluster, by attempts and by records.
+class LoopEndpoint final : public Endpoint {
+ public:
+  LoopEndpoint(Connector& connector, std::shared_ptr<const ClusterEntry> cluster,
+               std::shared_ptr<const EndpointEntry> entry)
+      : http1_(connector, cluster, entry, false), http2_(connector, cluster, entry, true), entry_(std::move(entry)) {}
+
+  const SocketAddress& address() const override { return entry_->config.address; }
+  std::string_view address_text() const override { return entry_->config.address_text; }
+  const WorkloadFacts& workload() const override { return entry_->config.workload; }
+  bool tunnel() const override { return entry_->config.tunnel; }
+
+  HttpPool& pool(bool http2) { return http2 ? http2_ : http1_; }
+  const EndpointEntry& entry() const { return *entry_; }
+  EndpointHealth& health() const { return *entry_->health; }
+  void SetCluster(const std::shared_ptr<const ClusterEntry>& cluster) {
+    http1_.SetCluster(cluster);
+    http2_.SetCluster(cluster);
+  }
+  void Drain() {
+    http1_.Drain();
+    http2_.Drain();
+  }
+  uint32_t connections() const { return static_cast<uint32_t>(http1_.connections() + http2_.connections()); }
+
+ private:
+  HttpPool http1_;
+  HttpPool http2_;
+  std::shared_ptr<const EndpointEntry> entry_;
+};
+
+class LoopAttempt final : public Attempt {
+ public:
+  LoopAttempt(LoopContext& context, std::shared_ptr<const ClusterEntry> cluster, std::shared_ptr<LoopEndpoint> endpoint)
+      : context_(context), cluster_(std::move(cluster)), endpoint_(std::move(endpoint)), as_endpoint_(endpoint_) {
+    endpoint_->health().active_requests.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~LoopAttempt() override {
+    GiveOne(endpoint_->health().active_requests);
+    GiveOne(cluster_->counters->requests);
+  }
+  const EndpointRef& endpoint() const override { return as_endpoint_; }
+  void Connect(http::Protocol downstream, PoolWaiter& waiter) override {
+    const ClusterConfig& config = *cluster_->config;
+    const bool http2 = config.http == ClusterConfig::Http::kHttp2 ||
+                       (config.http == ClusterConfig::Http::kDownstream && downstream == http::Protocol::kHttp2);
+    endpoint_->pool(http2).Request(waiter, config.service_hostname);
+  }
+  void Report(const Outcome& outcome) override {
+    if (!cluster_->config->outlier) return;
+    TakeOutcome(*cluster_->config->outlier, outcome, endpoint_->health(), *cluster_->counters,
+                cluster_->endpoints.size(), context_.loop.now_ms());
+  }
+
+ private:
+  LoopContext& context_;
+  std::shared_ptr<const ClusterEntry> cluster_;
+  std::shared_ptr<LoopEndpoint> endpoint_;
+  EndpointRef as_endpoint_;
+};
+
+class LoopCluster final : public Cluster {
+ public:
+  LoopCluster(Connector& connector, std::shared_ptr<const ClusterEntry> entry, uint32_t seed)
+      : connector_(connector), entry_(entry), balancer_(entry, seed), random_(seed) {
+    Follow(std::move(entry));
+  }
+
+  void Update(std::shared_ptr<const ClusterEntry> entry) {
+    if (entry == entry_) return;
+    balancer_ = Balancer(entry, static_cast<uint32_t>(random_()));
+    Follow(std::move(entry));
+  }
+  void Drain() {
+    for (auto& each : endpoints_) each->Drain();
+  }
+
+  const std::string& name() const override { return entry_->config->name; }
+  const std::string& service_hostname() const override { return entry_->config->service_hostname; }
+  const std::string& service_namespace() const override { return entry_->config->service_namespace; }
+  const std::string& service_name() const override { return entry_->config->service_name; }
+  size_t endpoint_count() const override { return endpoints_.size(); }
+  uint64_t tcp_idle_ms() const override { return entry_->config->tcp_idle_ms; }
+  uint64_t max_connection_duration_ms() const override { return entry_->config->max_connection_duration_ms; }
+
+  EndpointRef Pick(const PickContext& context) override {
+    if (entry_->config->original_destination) return OriginalDestination(context.original_destination);
+    const uint64_t now = connector_.context().loop.now_ms();
+    if (entry_->counters->ejected.load(std::memory_order_relaxed) > 0) {
+      for (const auto& each : endpoints_) MaybeReturn(each->health(), *entry_->counters, now);
+    }
+    tried_.clear();
+    for (const EndpointRef& each : context.tried) {
+      for (size_t i = 0; i < endpoints_.size(); ++i) {
+        if (endpoints_[i].get() == each.get()) tried_.push_back(i);
+      }
+    }
+    const std::optional<uint64_t> hash =
+        entry_->config->hash.empty() ? std::nullopt : HashOf(*entry_->config, context, random_());
+    const size_t picked = balancer_.Pick(hash, tried_, context.other_priorities, now);
+    return picked == Balancer::kNone ? nullptr : endpoints_[picked];
+  }
+
+  std::unique_ptr<Attempt> Begin(EndpointRef endpoint) override {
+    if (!TakeOne(entry_->counters->requests, entry_->config->max_requests)) return nullptr;
+    // Every endpoint that this cluster gave out is one of its own kind.
+    return std::make_unique<LoopAttempt>(connector_.context(), entry_,
+                                         std::static_pointer_cast<LoopEndpoint>(std::move(endpoint)));
+  }
+
+  std::unique_ptr<ByteStream> Open(EndpointRef endpoint, const StreamInfo& downstream) override;
+
+  bool MayRetry() override { return TakeOne(entry_->counters->retries, entry_->config->max_retries); }
+  void RetryEnded() override { GiveOne(entry_->counters->retries); }
+
+  ClusterStats Stats() const {
+    ClusterStats stats{name(), {}};
+    const uint64_t now = MonotonicMs();
+    for (const auto& each : endpoints_) {
+      stats.endpoints.push_back({std::string(each->address_text()),
+                                 each->health().active_requests.load(std::memory_order_relaxed), each->connections(),
+                                 !each->health().healthy(now)});
+    }
+    return stats;
+  }
+
+ private:
+  // Endpoints that stay keep their pools.
+  void Follow(std::shared_ptr<const ClusterEntry> entry) {
+    entry_ = std::move(entry);
+    std::unordered_map<std::string_view, std::shared_ptr<LoopEndpoint>> known;
+    for (auto& each : endpoints_) known.emplace(each->address_text(), each);
+    std::vector<std::shared_ptr<LoopEndpoint>> next;
+    for (const auto& each : entry_->endpoints) {
+      const auto found = known.find(each->config.address_text);
+      const bool same = found != known.end() && found->second->tunnel() == each->config.tunnel &&
+                        found->second->entry().config.identities == each->config.identities &&
+                        found->second->entry().health == each->health;
+      if (same) {
+        found->second->SetCluster(entry_);
+        next.push_back(found->second);
+        known.erase(found);
+      } else {
+        next.push_back(std::make_shared<LoopEndpoint>(connector_, entry_, each));
+      }
+    }
+    for (auto& [_, gone] : known) gone->Drain();
+    endpoints_ = std::move(next);
+  }
+
+  EndpointRef OriginalDestination(const SocketAddress& address) {
+    if (address.port == 0) return nullptr;
+    std::shared_ptr<LoopEndpoint>& known = originals_[address];
+    if (!known) {
+      // Bounded: what nobody has asked for lately goes all at once.
+      if (originals_.size() > kMaxOriginals) originals_.clear();
+      auto made = std::make_shared<EndpointEntry>();
+      made->config.address = address;
+      made->config.address_text = address.ToString();
+      made->health = std::make_shared<EndpointHealth>();
+      std::shared_ptr<LoopEndpoint>& slot = originals_[address];
+      slot = std::make_shared<LoopEndpoint>(connector_, entry_, std::move(made));
+      return slot;
+    }
+    return known;
+  }
+
+  static constexpr size_t kMaxOriginals = 4096;
+
+  Connector& connector_;
+  std::shared_ptr<const ClusterEntry> entry_;
+  Balancer balancer_;
+  std::minstd_rand random_;
+  std::vector<std::shared_ptr<LoopEndpoint>> endpoints_;
+  std::unordered_map<SocketAddress, std::shared_ptr<LoopEndpoint>> originals_;
+  std::vector<size_t> tried_;
+};
+
+// A stream that counts among the cluster's connections for as long as it lives.
+class CountedStream final : public ByteStream, private ByteStream::Handler {
+ public:
+  CountedStream(std::unique_ptr<ByteStream> stream, std::shared_ptr<ClusterCounters> counters,
+                std::shared_ptr<Endpoint> endpoint)
+      : stream_(std::move(stream)), counters_(std::move(counters)), endpoint_(std::move(endpoint)) {
+    stream_->set_handler(this);
+    info_ = stream_->info();
+  }
+  ~CountedStream() override { GiveOne(counters_->connections); }
+
+  Status Begin() override { return stream_->Begin(); }
+  void Write(std::span<const uint8_t> bytes) override { stream_->Write(bytes); }
+  Buffer& out() override { return stream_->out(); }
+  void WriteSoon() override { stream_->WriteSoon(); }
+  size_t WriteRoom() const override { return stream_->WriteRoom(); }
+  void PauseReads() override { stream_->PauseReads(); }
+  void ResumeReads() override { stream_->ResumeReads(); }
+  void FinishWrites() override { stream_->FinishWrites(); }
+  void Close() override { stream_->Close(); }
+  void Abort() override {
+    handler_ = nullptr;
+    stream_->Abort();
+  }
+
+ private:
+  void OnStreamUp() override {
+    info_ = stream_->info();
+    handler_->OnStreamUp();
+  }
+  void OnBytes(std::span<const uint8_t> bytes) override { handler_->OnBytes(bytes); }
+  void OnReadEnd() override { handler_->OnReadEnd(); }
+  void OnWritable() override { handler_->OnWritable(); }
+  void OnStreamDown(StreamEnd end, std::string_view detail) override {
+    if (handler_ != nullptr) handler_->OnStreamDown(end, detail);
+  }
+
+  std::unique_ptr<ByteStream> stream_;
+  std::shared_ptr<ClusterCounters> counters_;
+  std::shared_ptr<Endpoint> endpoint_;
+};
+
+std::unique_ptr<ByteStream> LoopCluster::Open(EndpointRef endpoint, const StreamInfo& downstream) {
+  if (!TakeOne(entry_->counters->connections, entry_->config->max_connections)) return nullptr;
+  const auto& chosen = static_cast<LoopEndpoint&>(*endpoint);
+  const std::string& name = downstream.sni.empty() ? entry_->config->service_hostname : downstream.sni;
+  return std::make_unique<CountedStream>(connector_.Open(*entry_->config, chosen.entry().config, name, &downstream),
+                                         entry_->counters, std::move(endpoint));
+}
+
+class Clusters final : public LoopClusters {
+ public:
+  Clusters(LoopContext& context, const CatalogOptions& options)
+      : connector_(context, options), random_(std::random_device{}()) {}
+
+  std::shared_ptr<Cluster> Find(std::string_view name) override {
+    const auto found = clusters_.find(name);
+    if (found != clusters_.end()) return found->second;
+    if (!snapshot_) return nullptr;
+    // Made when it is first used: a proxy knows many clusters and talks to few.
+    const auto entry = snapshot_->clusters.find(std::string(name));
+    if (entry == snapshot_->clusters.end()) return nullptr;
+    auto cluster = std::make_shared<LoopCluster>(connector_, entry->second, static_cast<uint32_t>(random_()));
+    clusters_.emplace(std::string(name), cluster);
+    return cluster;
+  }
+
+  void Publish(std::shared_ptr<const ClusterSnapshot> snapshot) override {
+    if (snapshot == snapshot_) return;
+    snapshot_ = std::move(snapshot);
+    for (auto each = clusters_.begin(); each != clusters_.end();) {
+      const auto entry = snapshot_->clusters.find(each->first);
+      if (entry == snapshot_->clusters.end()) {
+        each->second->Drain();
+        each = clusters_.erase(each);
+      } else {
+        each->second->Update(entry->second);
+        ++each;
+      }
+    }
+  }
+  void SetIdentity(std::shared_ptr<const IdentityContext> identity) override {
+    connector_.SetIdentity(std::move(identity));
+  }
+  std::vector<ClusterStats> Stats() const override {
+    std::vector<ClusterStats> stats;
+    for (const auto& [_, cluster] : clusters_) stats.push_back(cluster->Stats());
+    return stats;
+  }
+  void Drain() override {
+    for (auto& [_, cluster] : clusters_) cluster->Drain();
+    connector_.Drain();
+  }
+
+ private:
+  struct TextHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  Connector connector_;
+  std::shared_ptr<const ClusterSnapshot> snapshot_;
+  std::unordered_map<std::string, std::shared_ptr<LoopCluster>, TextHash, std::equal_to<>> clusters_;
+  std::minstd_rand random_;
+};
+
+}  // namespace
+
+std::unique_ptr<LoopClusters> MakeLoopClusters(LoopContext& context, const CatalogOptions& options) {
+  return std::make_unique<Clusters>(context, options);
+}
+
+}  // namespace weft::upstream
