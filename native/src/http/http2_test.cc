@@ -2,11 +2,14 @@
 #include <sys/socket.h>
 
 #include <functional>
+#include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "http/codec.h"
 #include "net/transport.h"
+#include "test_net.h"
 
 namespace weft::http {
 namespace {
@@ -31,24 +34,31 @@ class PairTest : public testing::TestWithParam<bool>,
                          : MakeHttp1Client(context_, std::move(client), *this, {});
     EXPECT_TRUE(server_stream.Begin().has_value());
     EXPECT_TRUE(client_stream.Begin().has_value());
+    runner_ = std::thread([this] { loop_->Run(); });
+  }
+  ~PairTest() override {
+    On([&] {
+      server_->Abort();
+      client_->Abort();
+    });
+    loop_->Stop();
+    runner_.join();
+  }
+  // On the loop's thread, where everything of a connection is.
+  void On(const std::function<void()>& run) {
+    std::promise<void> done;
+    loop_->Post([&] {
+      run();
+      done.set_value();
+    });
+    done.get_future().wait();
   }
   void RunUntil(const std::function<bool()>& condition) {
-    Timer give_up([&] {
-      ADD_FAILURE() << "timed out";
-      loop_->Stop();
-    });
-    Timer look([] {});
-    std::function<void()> check;
-    Timer poll([&] { check(); });
-    check = [&] {
-      if (condition()) return loop_->Stop();
-      loop_->Arm(poll, 1);
-    };
-    loop_->Post([&] {
-      loop_->Arm(give_up, 10'000);
-      check();
-    });
-    loop_->Run();
+    EXPECT_TRUE(test::Eventually([&] {
+      bool holds = false;
+      On([&] { holds = condition(); });
+      return holds;
+    }));
   }
 
   // Server
@@ -110,6 +120,7 @@ class PairTest : public testing::TestWithParam<bool>,
 
   std::unique_ptr<EpollLoop> loop_;
   LoopContext context_;
+  std::thread runner_;
   std::unique_ptr<ServerConnection> server_;
   std::unique_ptr<ClientConnection> client_;
   ServerStream* request_ = nullptr;
@@ -121,35 +132,38 @@ class PairTest : public testing::TestWithParam<bool>,
 };
 
 TEST_P(PairTest, CarriesARequestAndItsAnswer) {
-  ASSERT_NE(Get(true), nullptr);
+  On([&] { EXPECT_NE(Get(true), nullptr); });
   RunUntil([&] { return request_ != nullptr; });
   EXPECT_EQ(seen_, "GET a.com/p?q x-a=1");
   EXPECT_TRUE(request_ended_);
-  Answer(200, "hello");
+  On([&] { Answer(200, "hello"); });
   RunUntil([&] { return closed_.size() == 2; });
   EXPECT_EQ(status_, 200);
   EXPECT_EQ(body_, "hello");
   EXPECT_EQ(closed_, (std::vector<StreamError>{StreamError::kNone, StreamError::kNone}));
-  EXPECT_TRUE(client_->CanOpen());
+  RunUntil([&] { return client_->CanOpen(); });
 }
 
 TEST_P(PairTest, CarriesBodiesWithTrailers) {
-  ClientStream* stream = Get(false);
-  stream->SendBody(Bytes("question"), false);
-  Arena arena;
-  HeaderMap trailers(arena);
-  trailers.Add("x-sum", "42");
-  stream->SendTrailers(trailers);
+  On([&] {
+    ClientStream* stream = Get(false);
+    stream->SendBody(Bytes("question"), false);
+    Arena arena;
+    HeaderMap trailers(arena);
+    trailers.Add("x-sum", "42");
+    stream->SendTrailers(trailers);
+  });
   RunUntil([&] { return request_ended_; });
   EXPECT_EQ(body_, "question");
   EXPECT_EQ(trailer_, "42");
-  Answer(204, "");
+  On([&] { Answer(204, ""); });
   RunUntil([&] { return closed_.size() == 2; });
   EXPECT_EQ(status_, 204);
 }
 
 TEST_P(PairTest, ALargeBodyWaitsForRoom) {
-  ClientStream* stream = Get(false);
+  ClientStream* stream = nullptr;
+  On([&] { stream = Get(false); });
   const std::string block(64 * 1024, 'x');
   size_t sent = 0;
   const size_t total = 32 * 1024 * 1024;
@@ -159,37 +173,41 @@ TEST_P(PairTest, ALargeBodyWaitsForRoom) {
       sent += n;
       stream->SendBody(Bytes(block).first(n), sent == total);
     }
-    return ended_;
+    return ended_ || request_ended_;
   });
   EXPECT_EQ(body_.size(), total);
   EXPECT_LT(context_.buffers.in_use(), size_t{4} * 1024 * 1024);
 }
 
 TEST_P(PairTest, AResetReachesTheOtherSide) {
-  Get(true);
+  On([&] { Get(true); });
   RunUntil([&] { return request_ != nullptr; });
-  request_->Reset(StreamError::kLocal);
+  On([&] { request_->Reset(StreamError::kLocal); });
   RunUntil([&] { return !closed_.empty(); });
   EXPECT_NE(closed_[0], StreamError::kNone);
 }
 
 TEST_P(PairTest, AnUpgradeBecomesATunnel) {
-  ClientStream* stream = Get(false, "websocket");
+  ClientStream* stream = nullptr;
+  On([&] { stream = Get(false, "websocket"); });
   RunUntil([&] { return request_ != nullptr; });
   EXPECT_EQ(upgrade_, "websocket");
-  Arena arena;
-  ResponseHead head(arena);
-  head.status = 101;
-  head.upgraded = true;
-  request_->SendHead(head, false);
+  On([&] {
+    Arena arena;
+    ResponseHead head(arena);
+    head.status = 101;
+    head.upgraded = true;
+    request_->SendHead(head, false);
+  });
   RunUntil([&] { return upgraded_; });
-  stream->SendBody(Bytes("ping"), false);
+  On([&] { stream->SendBody(Bytes("ping"), false); });
   RunUntil([&] { return body_ == "ping"; });
-  request_->SendBody(Bytes("pong"), false);
+  On([&] { request_->SendBody(Bytes("pong"), false); });
   RunUntil([&] { return body_ == "pingpong"; });
 }
 
-INSTANTIATE_TEST_SUITE_P(Http, PairTest, testing::Bool(), [](const auto& each) { return each.param ? "Http2" : "Http1"; });
+INSTANTIATE_TEST_SUITE_P(Http, PairTest, testing::Bool(),
+                         [](const auto& each) { return each.param ? "Http2" : "Http1"; });
 
 }  // namespace
 }  // namespace weft::http
