@@ -27,6 +27,8 @@ const settings = {
   rootNamespace: "istio-system",
   dryRunPolicies: false,
   servicesSelectWorkloadEntries: true,
+  waypointClasses: new Map(),
+  autoAllowWaypoint: false,
 };
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const memoryMb = () => {
@@ -113,7 +115,14 @@ const authenticator = new TokenAuthenticator({
   clusterId: "Kubernetes",
 });
 const metrics = new ControlMetrics(() => model);
-const ads = new AdsService({ model, authenticator, log, metrics: metrics.ads });
+const ads = new AdsService({
+  model,
+  authenticator,
+  log,
+  metrics: metrics.ads,
+  programs: { tables: () => undefined },
+  onProgramAnswer: () => {},
+});
 const certificates = new CertificateService({
   authenticator,
   authorizer: new NodeAuthorizer(model, []),

@@ -18,6 +18,8 @@ import { RootKeeper } from "./ca/root-keeper.ts";
 import { earliestRootExpiry } from "./ca/rotation.ts";
 import { ServingCredentials } from "./ca/serving-credentials.ts";
 import type { ControlConfig } from "./config.ts";
+import { ClassController } from "./gateway/class-controller.ts";
+import { GatewayController } from "./gateway/gateway-controller.ts";
 import { serveGrpc } from "./grpc-server.ts";
 import { plain, serveHttp } from "./http-server.ts";
 import { modelInputs, type Verdicts } from "./kube/inputs.ts";
@@ -29,8 +31,10 @@ import { objectFinding, policyFinding } from "./status/findings.ts";
 import { IpAllocator } from "./status/ip-allocator.ts";
 import { StatusWriter } from "./status/status-writer.ts";
 import { VerdictLog } from "./status/verdict-log.ts";
+import { WaypointBoundWriter } from "./status/waypoint-bound.ts";
 import { AdsService } from "./xds/ads-service.ts";
 import { PushScheduler } from "./xds/push-scheduler.ts";
+import { WaypointTables } from "./xds/waypoint-tables.ts";
 
 /** A running control plane. */
 export interface Control {
@@ -75,6 +79,9 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       if (pushing) scheduler.changed();
     },
     onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot derive an object"),
+    onGateway: (key) => gateways.check(key),
+    onGatewayClass: (name) => classes.check(name),
+    onBinding: (definition, binding) => bindings.found(definition, binding),
   });
   const metrics = new ControlMetrics(() => model);
   const metricsServer = await serveHttp(config.metrics, {
@@ -132,6 +139,9 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     onLead: () => {
       for (const writer of writers) writer.refresh();
       allocator.refresh();
+      classes.refresh();
+      gateways.refresh();
+      bindings.refresh();
     },
   });
   const leads = () => leader.leads;
@@ -144,6 +154,21 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const allocator = new IpAllocator({ client, entries: model.serviceEntries, leads, log });
   for (const writer of writers) supervise("status writer", writer.run(signal));
   supervise("address allocator", allocator.run(signal));
+  const bindings = new WaypointBoundWriter({ client, leads, log });
+  // Before everything is loaded, a class may seem ours that is not.
+  const leadsLoaded = () => leader.leads && pushing;
+  const classes = new ClassController({ client, model, leads: leadsLoaded, log });
+  const gateways = new GatewayController({
+    client,
+    model,
+    settings: { ...config.mesh, image: config.image, tokenAudience: config.tokenAudiences[0] ?? "" },
+    leads: leadsLoaded,
+    log,
+    attachedRoutes: () => 0,
+  });
+  supervise("waypoint bindings", bindings.run(signal));
+  supervise("gateway classes", classes.run(signal));
+  supervise("gateways", gateways.run(signal));
   supervise("leader election", leader.run(signal));
   const told = new VerdictLog(log);
   const verdicts: Verdicts = {
@@ -184,6 +209,8 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const begun = performance.now();
   model.flush();
   pushing = true;
+  classes.refresh();
+  gateways.refresh();
   log.info(
     { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
     "mesh model built",
@@ -195,7 +222,15 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     audiences: config.tokenAudiences,
     clusterId: config.mesh.clusterId,
   });
-  const ads = new AdsService({ model, authenticator, log, metrics: metrics.ads });
+  const programs = new WaypointTables(model);
+  const ads = new AdsService({
+    model,
+    authenticator,
+    log,
+    metrics: metrics.ads,
+    programs,
+    onProgramAnswer: () => undefined,
+  });
   const certificates = new CertificateService({
     authenticator,
     authorizer: new NodeAuthorizer(model, config.trustedNodeAccounts),
@@ -210,6 +245,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     const change = model.flush();
     const flushMs = performance.now() - start;
     ads.push(change);
+    ads.pushPrograms(programs.takeChange());
     metrics.flushed(flushMs, sinceChangeMs + performance.now() - start);
   };
   const grpc = await serveGrpc(config.grpc, credentials, ads, certificates);

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { type Env, EnvError, envBoolean, envDurationMs, envInteger, envString } from "#lib/env.ts";
 import { DEFAULT_TRUST_DOMAIN } from "#lib/spiffe.ts";
 import type { RotationSettings } from "./ca/rotation.ts";
+import { MESH_CONTROLLER } from "./l7/gateway-api/controller.ts";
 import type { MeshSettings } from "./model/settings.ts";
 import type { PushTiming } from "./xds/push-scheduler.ts";
 
@@ -30,6 +31,8 @@ export interface ControlConfig {
   readonly maxCertTtlMs: number;
   readonly rotation: RotationSettings;
   readonly rootCheckIntervalMs: number;
+  /** What waypoints' pods run. */
+  readonly image: string;
   readonly logLevel: string;
 }
 
@@ -59,6 +62,8 @@ export function controlConfig(env: Env): ControlConfig {
       rootNamespace,
       dryRunPolicies: envBoolean(env, "AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY", false),
       servicesSelectWorkloadEntries: envBoolean(env, "PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES", true),
+      waypointClasses: waypointClasses(env),
+      autoAllowWaypoint: envBoolean(env, "PILOT_AUTO_ALLOW_WAYPOINT_POLICY", false),
     },
     push: {
       quietMs: envDurationMs(env, "PILOT_DEBOUNCE_AFTER", 10),
@@ -82,8 +87,21 @@ export function controlConfig(env: Env): ControlConfig {
       retireMs: maxCertTtlMs,
     },
     rootCheckIntervalMs: envDurationMs(env, "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", HOUR_MS),
+    image: envString(env, "WEFT_IMAGE", "weft"),
     logLevel: logLevel(env),
   };
+}
+
+/** `class=controller`, several with commas between; without a controller it is that of Istio's own class. */
+function waypointClasses(env: Env): ReadonlyMap<string, string> {
+  const name = "WEFT_WAYPOINT_CLASSES";
+  const classes = new Map<string, string>();
+  for (const item of list(env, name, "weft-waypoint,istio-waypoint")) {
+    const match = /^([a-z0-9.-]{1,253})(?:=([a-z0-9.-]+\/[A-Za-z0-9/._~%-]+))?$/.exec(item);
+    if (match?.[1] === undefined) throw new EnvError(name, item, "class or class=domain/controller");
+    classes.set(match[1], match[2] ?? MESH_CONTROLLER);
+  }
+  return classes;
 }
 
 function servingNames(namespace: string, clusterDomain: string, custom: readonly string[]): string[] {

@@ -28,7 +28,9 @@ export class UnknownImageError extends Error {
 /** `repository` is the root of this repository, where the pinned Node is. */
 export function resolveImage(reference: string, repository: string): Image {
   const { name, tag } = parseReference(reference);
-  const bins = ["node_modules/.bin", "agent/bin", "control/bin", "cli/bin"].map((each) => join(repository, each));
+  const bins = ["node_modules/.bin", "agent/bin", "control/bin", "waypoint/bin", "cli/bin"].map((each) =>
+    join(repository, each),
+  );
   const base = {
     entrypoint: [],
     command: ["sh"],

@@ -23,10 +23,12 @@ export interface DeltaClientOptions {
   readonly token?: string;
   readonly clusterId?: string;
   readonly node?: string;
+  /** What the client is; a node's proxy unless said otherwise. */
+  readonly type?: string;
   readonly podName?: string;
   readonly namespace?: string;
   /** More of `Node.metadata`. */
-  readonly metadata?: Record<string, string>;
+  readonly metadata?: Record<string, string | Record<string, string>>;
   /** The name that the server's certificate must carry. */
   readonly serverName?: string;
 }
@@ -84,12 +86,18 @@ export class DeltaClient {
 
   /** The first request of a type. */
   subscribe(typeUrl: string, init: InitFor = {}): this {
-    const { node = "node-1", podName = "weft-agent-1", namespace = "istio-system", metadata } = this.#options;
+    const {
+      type = "ztunnel",
+      node = "node-1",
+      podName = "weft-agent-1",
+      namespace = "istio-system",
+      metadata,
+    } = this.#options;
     return this.send({
       typeUrl,
       node: {
         $typeName: "envoy.service.discovery.v3.Node",
-        id: formatNodeId({ type: "ztunnel", ip: "1.1.1.1", podName, namespace }),
+        id: formatNodeId({ type, ip: "1.1.1.1", podName, namespace }),
         cluster: "",
         metadata: { NAME: podName, NAMESPACE: namespace, INSTANCE_IPS: "1.1.1.1", NODE_NAME: node, ...metadata },
       },

@@ -3,6 +3,8 @@ import type { ReflectorHandler } from "#lib/kube/reflector.ts";
 import {
   AUTHORIZATION_POLICIES,
   ENDPOINT_SLICES,
+  GATEWAY_CLASSES,
+  GATEWAYS,
   type IstioObject,
   type KubeObject,
   NAMESPACES,
@@ -20,6 +22,7 @@ import { type AuthorizationPolicyFacts, authorizationPolicyFacts } from "../mode
 import type { Collection } from "../model/collection.ts";
 import type { EndpointFacts } from "../model/endpoint.ts";
 import { endpointSliceFacts } from "../model/endpoint-slice.ts";
+import { gatewayClassFacts, gatewayFacts } from "../model/gateway.ts";
 import type { MeshModel } from "../model/mesh-model.ts";
 import { keyOf, metaOf } from "../model/meta.ts";
 import { type PeerAuthenticationFacts, peerAuthenticationFacts } from "../model/peer-authentication.ts";
@@ -55,6 +58,8 @@ export function modelInputs(model: MeshModel, verdicts: Verdicts): Input[] {
     builtIn(SERVICES, model.services, (service) => serviceDefinition(service, settings.clusterDomain)),
     builtIn(SERVICE_ACCOUNTS, model.serviceAccounts, metaOf),
     builtIn(ENDPOINT_SLICES, model.endpointSlices, (slice) => endpointSliceFacts(slice, settings.clusterId)),
+    { ...builtIn(GATEWAY_CLASSES, model.gatewayClasses, gatewayClassFacts), optional: true },
+    { ...builtIn(GATEWAYS, model.gateways, gatewayFacts), optional: true },
     istio(
       AUTHORIZATION_POLICIES,
       new Accepted(

@@ -12,6 +12,8 @@ const SETTINGS: MeshSettings = {
   rootNamespace: "istio-system",
   dryRunPolicies: false,
   servicesSelectWorkloadEntries: true,
+  waypointClasses: new Map(),
+  autoAllowWaypoint: false,
 };
 
 function read(spec: unknown, more: { namespace?: string; dryRun?: boolean; settings?: Partial<MeshSettings> } = {}) {

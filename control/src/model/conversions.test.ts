@@ -14,6 +14,8 @@ function build(...objects: (KubeObject & { kind: string; [field: string]: unknow
     rootNamespace: "istio-system",
     dryRunPolicies: false,
     servicesSelectWorkloadEntries: true,
+    waypointClasses: new Map(),
+    autoAllowWaypoint: false,
   });
   const problems: string[] = [];
   const note = (verdict: { problems: readonly { field: string }[] }) => {

@@ -6,6 +6,7 @@ const KINDS = [
   "slices",
   "policies",
   "peerNamespaces",
+  "gateways",
 ] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -22,6 +23,7 @@ export class DirtySets {
   readonly slices = new Set<string>();
   readonly policies = new Set<string>();
   readonly peerNamespaces = new Set<string>();
+  readonly gateways = new Set<string>();
   readonly #onDirty: () => void;
 
   constructor(onDirty: () => void) {

@@ -14,6 +14,8 @@ const SETTINGS: MeshSettings = {
   rootNamespace: "istio-system",
   dryRunPolicies: false,
   servicesSelectWorkloadEntries: true,
+  waypointClasses: new Map([["weft-waypoint", "istio.io/mesh-controller"]]),
+  autoAllowWaypoint: true,
 };
 
 function newModel(onFailure = (...failure: unknown[]): unknown => expect.fail(String(failure))) {
@@ -32,7 +34,16 @@ function newModel(onFailure = (...failure: unknown[]): unknown => expect.fail(St
 // A small world, so that objects meet: three namespaces, two labels, few names.
 const namespace = fc.constantFrom("a", "b", "istio-system");
 const name = fc.constantFrom("one", "two", "three");
-const labels = fc.record({ app: fc.constantFrom("x", "y"), tier: fc.constantFrom("p", "q") }, { requiredKeys: [] });
+const useWaypoint = fc.constantFrom("one", "two", "none");
+const labels = fc.record(
+  {
+    app: fc.constantFrom("x", "y"),
+    tier: fc.constantFrom("p", "q"),
+    "istio.io/use-waypoint": useWaypoint,
+    "istio.io/use-waypoint-namespace": fc.constantFrom("a", "b"),
+  },
+  { requiredKeys: [] },
+);
 const selector = fc.record({ app: fc.constantFrom("x", "y"), tier: fc.constantFrom("p") }, { requiredKeys: ["app"] });
 const created = fc.constantFrom("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
 const targetPort = fc.constantFrom(80, 8080, "web");
@@ -155,7 +166,10 @@ const objects = fc.oneof(
     kind: fc.constant("Namespace"),
     metadata: fc.record({
       name: namespace,
-      labels: fc.constantFrom({}, { "topology.istio.io/network": "net1" }),
+      labels: fc.record(
+        { "topology.istio.io/network": fc.constant("net1"), "istio.io/use-waypoint": useWaypoint },
+        { requiredKeys: [] },
+      ),
       annotations: fc.constantFrom({}, { "networking.istio.io/traffic-distribution": "PreferClose" }),
     }),
   }),
@@ -168,12 +182,54 @@ const objects = fc.oneof(
   }),
 );
 
+const gateways = fc.oneof(
+  object(
+    "Gateway",
+    fc.record({
+      spec: fc.record({
+        gatewayClassName: fc.constantFrom("weft-waypoint", "other"),
+        listeners: fc.array(
+          fc.record({
+            name: fc.constant("mesh"),
+            port: fc.constantFrom(15008, 80),
+            protocol: fc.constantFrom("HBONE", "HTTP"),
+            allowedRoutes: fc.record({
+              namespaces: fc.record({
+                from: fc.constantFrom("Same", "All", "Selector"),
+                selector: fc.constantFrom(undefined, { matchLabels: { "kubernetes.io/metadata.name": "b" } }),
+              }),
+            }),
+          }),
+          { maxLength: 1 },
+        ),
+      }),
+    }),
+  ).chain((gateway) =>
+    fc
+      .constantFrom({}, ...["workload", "all", "service"].map((kind) => ({ "istio.io/waypoint-for": kind })))
+      .map((own) => ({
+        ...gateway,
+        metadata: { ...gateway.metadata, labels: own, uid: JSON.stringify([gateway, own]) },
+      })),
+  ),
+  fc.record({
+    kind: fc.constant("GatewayClass"),
+    metadata: fc.record({
+      name: fc.constantFrom("weft-waypoint", "other"),
+      labels: fc.constantFrom({}, { "istio.io/waypoint-for": "workload" }),
+    }),
+    spec: fc.record({ controllerName: fc.constantFrom("istio.io/mesh-controller", "somebody.else/controller") }),
+  }),
+);
+
+const anything = fc.oneof({ weight: 4, arbitrary: objects }, { weight: 1, arbitrary: gateways });
+
 type Step = { op: "upsert" | "remove"; object: KubeObject } | { op: "flush" };
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 6, arbitrary: fc.record({ op: fc.constant("upsert" as const), object: objects }) },
-    { weight: 2, arbitrary: fc.record({ op: fc.constant("remove" as const), object: objects }) },
+    { weight: 6, arbitrary: fc.record({ op: fc.constant("upsert" as const), object: anything }) },
+    { weight: 2, arbitrary: fc.record({ op: fc.constant("remove" as const), object: anything }) },
     { weight: 2, arbitrary: fc.constant({ op: "flush" as const }) },
   ),
   { maxLength: 60, size: "max" },
@@ -184,6 +240,15 @@ function dump(model: MeshModel): Record<string, string> {
     [...table.values()].map(({ name: key, encoded }) => [key, Buffer.from(encoded).toString("base64")] as const),
   );
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function behindWaypoints({ bound }: MeshModel): unknown {
+  return ["a", "b", "istio-system"].flatMap((where) =>
+    ["one", "two", "three"].map((gateway) => [
+      [...bound.services(`${where}/${gateway}`)].sort(),
+      [...bound.workloads(`${where}/${gateway}`)].sort(),
+    ]),
+  );
 }
 
 describe("MeshModel", () => {
@@ -212,6 +277,7 @@ describe("MeshModel", () => {
         for (const each of last.values()) scratch.input(each.kind ?? "").handler.upsert(each);
         scratch.model.flush();
         expect(dump(incremental.model)).toEqual(dump(scratch.model));
+        expect(behindWaypoints(incremental.model)).toEqual(behindWaypoints(scratch.model));
       }),
       { numRuns: 500 },
     );

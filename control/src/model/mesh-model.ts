@@ -7,11 +7,13 @@ import { ADDRESS_TYPE, AUTHORIZATION_TYPE, podUid, policyKey, serviceKey } from 
 import { type Authorization, AuthorizationSchema } from "#proto/authorization_pb.ts";
 import { AddressSchema, type PortList, type Service, type Workload } from "#proto/workload_pb.ts";
 import type { AuthorizationPolicyFacts } from "./authorization-policy.ts";
+import { BoundObjects } from "./bound-objects.ts";
 import { Collection } from "./collection.ts";
 import { type DefinitionChange, DefinitionIndex, keyOfDefinition } from "./definition-index.ts";
 import { DirtySets } from "./dirty-sets.ts";
 import type { EndpointFacts } from "./endpoint.ts";
 import type { EndpointSliceFacts } from "./endpoint-slice.ts";
+import { type GatewayClassFacts, type GatewayFacts, WAYPOINT_FOR_LABEL } from "./gateway.ts";
 import { type LocalityFacts, localityOfNode } from "./locality.ts";
 import { keyOf, type Labels, type Meta } from "./meta.ts";
 import { OwnedNames } from "./owned-names.ts";
@@ -31,6 +33,16 @@ import type { ServiceEntryFacts } from "./service-entry.ts";
 import type { ServiceLookup } from "./service-lookup.ts";
 import type { MeshSettings } from "./settings.ts";
 import {
+  type Binding,
+  type BindingKind,
+  gatewayAddress,
+  Waypoints,
+  type WaypointWish,
+  waypointPolicy,
+  waypointPolicyKey,
+  waypointWish,
+} from "./waypoints.ts";
+import {
   endpointPorts,
   endpointWorkload,
   podPorts,
@@ -43,6 +55,8 @@ import {
 export interface ModelChange {
   readonly addresses: TableChange;
   readonly authorizations: TableChange;
+  /** Keys of Gateways that have other services or workloads behind them now. */
+  readonly bound: ReadonlySet<string>;
 }
 
 export interface ModelEvents {
@@ -50,6 +64,12 @@ export interface ModelEvents {
   readonly onDirty?: () => void;
   /** A fault of ours: what is derived from this object is out of date. */
   readonly onFailure?: (kind: string, key: string, error: unknown) => void;
+  /** A Gateway, or one that has the key no more, or its class has changed. */
+  readonly onGateway?: (key: string) => void;
+  /** A class may have to be made or accepted. */
+  readonly onGatewayClass?: (name: string) => void;
+  /** A definition names a waypoint, or (undefined) none. */
+  readonly onBinding?: (definition: ServiceDefinition, binding: Binding | undefined) => void;
 }
 
 /** One of both is there. */
@@ -71,6 +91,11 @@ export class MeshModel {
   readonly workloadEntries = new Collection<EndpointFacts>((before, after) => this.#onWorkloadEntry(before, after));
   readonly authorizationPolicies = new Collection<AuthorizationPolicyFacts>((b, a) => this.#onPolicy(b, a));
   readonly peerAuthentications = new Collection<PeerAuthenticationFacts>((b, a) => this.#onPeerAuthentication(b, a));
+  readonly gateways = new Collection<GatewayFacts>((before, after) => this.#onGateway(before, after));
+  readonly gatewayClasses = new Collection<GatewayClassFacts>((before, after) => this.#onGatewayClass(before, after));
+  readonly waypoints: Waypoints = new Waypoints(this);
+  /** Services and workloads by the waypoint that they are behind. */
+  readonly bound = new BoundObjects();
   /** Not part of any resource: the certificate authority asks for them. */
   readonly serviceAccounts = new Collection<Meta>(() => this.#tellIdentityListeners());
 
@@ -133,6 +158,7 @@ export class MeshModel {
   /** Derives what has changed since the last flush. */
   flush(): ModelChange {
     if (this.#dirty.everything) this.#includeEverything();
+    this.#derive("Gateway", this.#dirty.gateways, (key) => this.#deriveGateway(key));
     this.#derive("AuthorizationPolicy", this.#dirty.policies, (key) => this.#derivePolicy(key));
     this.#derive("PeerAuthentication", this.#dirty.peerNamespaces, (namespace) => this.#deriveConverted(namespace));
     this.#deriveStaticStrict();
@@ -142,7 +168,11 @@ export class MeshModel {
     this.#derive("ServiceEntry", this.#dirty.serviceEntries, (key) => this.#deriveServiceEntry(key));
     this.#derive("EndpointSlice", this.#dirty.slices, (key) => this.#deriveSlice(key));
     this.#dirty.clear();
-    return { addresses: this.addresses.takeChange(), authorizations: this.authorizations.takeChange() };
+    return {
+      addresses: this.addresses.takeChange(),
+      authorizations: this.authorizations.takeChange(),
+      bound: this.bound.takeChange(),
+    };
   }
 
   // ---- what a change of an input touches ------------------------------------------------------------------------
@@ -155,6 +185,50 @@ export class MeshModel {
     if (before?.trafficDistribution !== after?.trafficDistribution) {
       for (const key of this.#definitions.keysOfNamespace(name)) this.#dirty.mark("services", key);
     }
+    // Which waypoint its objects want, and which waypoints want them.
+    if (!sameLabels(before?.labels, after?.labels)) this.#markBindings(name, () => true);
+  }
+
+  #onGateway(before: GatewayFacts | undefined, after: GatewayFacts | undefined): void {
+    const key = keyOf((after ?? before) as GatewayFacts);
+    this.#events.onGateway?.(key);
+    // A status that was written says nothing new.
+    if (before?.generation === after?.generation && before?.uid === after?.uid && sameMetadata(before, after)) return;
+    this.#dirty.mark("gateways", key);
+    this.#markBindings(undefined, (namespace, own) => this.waypoints.names(key, namespace, own));
+  }
+
+  #onGatewayClass(before: GatewayClassFacts | undefined, after: GatewayClassFacts | undefined): void {
+    const { name } = (after ?? before) as GatewayClassFacts;
+    this.#events.onGatewayClass?.(name);
+    const waypointFor = (facts: GatewayClassFacts | undefined) => facts?.labels[WAYPOINT_FOR_LABEL];
+    if (before?.controllerName === after?.controllerName && waypointFor(before) === waypointFor(after)) return;
+    for (const gateway of this.gateways.values()) {
+      if (gateway.className === name) this.#events.onGateway?.(keyOf(gateway));
+    }
+    this.#dirty.markEverything();
+  }
+
+  /** Everything whose binding may differ now, in one namespace or in all, and the workloads behind those services. */
+  #markBindings(
+    namespace: string | undefined,
+    concerned: (namespace: string, own: WaypointWish | undefined) => boolean,
+  ): void {
+    if (this.#dirty.everything) return;
+    const keys = namespace === undefined ? this.#definitions.keys() : this.#definitions.keysOfNamespace(namespace);
+    for (const key of keys) {
+      const definition = this.#definitions.active(key);
+      if (definition === undefined || !concerned(definition.namespace, definition.waypoint)) continue;
+      this.#dirty.mark("services", key);
+      if (this.settings.autoAllowWaypoint) this.#markBehind(definition);
+    }
+    const within = <T extends { namespace: string; name: string }>(collection: Collection<T>) =>
+      namespace === undefined ? collection.values() : collection.inNamespace(namespace);
+    const wants = ({ labels, namespace: own }: { labels: Labels; namespace: string }) =>
+      concerned(own, waypointWish(labels, own));
+    for (const pod of within(this.pods)) if (wants(pod)) this.#dirty.mark("pods", keyOf(pod));
+    for (const entry of within(this.workloadEntries))
+      if (wants(entry)) this.#dirty.mark("workloadEntries", keyOf(entry));
   }
 
   #onNode(before: ScopeFacts | undefined, after: ScopeFacts | undefined): void {
@@ -284,7 +358,7 @@ export class MeshModel {
 
   /** Adds all that is there to what is marked. */
   #includeEverything(): void {
-    const { pods, services, workloadEntries, serviceEntries, slices, policies, peerNamespaces } = this.#dirty;
+    const { pods, services, workloadEntries, serviceEntries, slices, policies, peerNamespaces, gateways } = this.#dirty;
     for (const key of this.pods.keys()) pods.add(key);
     for (const key of this.#definitions.keys()) services.add(key);
     for (const key of this.workloadEntries.keys()) workloadEntries.add(key);
@@ -292,6 +366,7 @@ export class MeshModel {
     for (const key of this.endpointSlices.keys()) slices.add(key);
     for (const key of this.authorizationPolicies.keys()) policies.add(key);
     for (const { namespace } of this.peerAuthentications.values()) peerNamespaces.add(namespace);
+    for (const key of this.gateways.keys()) gateways.add(key);
   }
 
   // ---- derivation -----------------------------------------------------------------------------------------------
@@ -311,6 +386,12 @@ export class MeshModel {
     const authorization = this.authorizationPolicies.get(key)?.authorization;
     if (authorization === undefined) this.authorizations.delete(key);
     else this.#setAuthorization(authorization);
+  }
+
+  #deriveGateway(key: string): void {
+    const gateway = this.settings.autoAllowWaypoint ? this.waypoints.find(key) : undefined;
+    if (gateway === undefined) this.authorizations.delete(waypointPolicyKey(key));
+    else this.#setAuthorization(waypointPolicy(gateway));
   }
 
   #deriveConverted(namespace: string): void {
@@ -337,14 +418,18 @@ export class MeshModel {
 
   #deriveService(key: string): void {
     const definition = this.#definitions.active(key);
+    const binding = definition && this.#bindingOf(definition);
+    this.bound.set("service", key, boundTo(binding));
     if (definition === undefined) {
       this.addresses.delete(key);
       return;
     }
+    this.#events.onBinding?.(definition, binding);
     const value = serviceMessage(definition, {
       network: this.network,
       trafficDistribution: this.namespaces.get(`/${definition.namespace}`)?.trafficDistribution,
       canonical: this.#definitions.isCanonical(definition),
+      waypoint: addressOf(binding),
     });
     this.#setAddress(key, { case: "service", value });
   }
@@ -353,7 +438,9 @@ export class MeshModel {
     const pod = this.pods.get(key);
     if (pod === undefined || pod.succeeded || pod.ips.length === 0) {
       const [namespace = "", name = ""] = key.split("/");
-      this.addresses.delete(podUid(this.settings.clusterId, namespace, name));
+      const uid = podUid(this.settings.clusterId, namespace, name);
+      this.addresses.delete(uid);
+      this.bound.set("workload", uid, undefined);
       return;
     }
     const services = new Map<string, PortList>();
@@ -363,7 +450,7 @@ export class MeshModel {
     for (const sliceKey of this.#slicesOfPod.of(key)) this.#addSliceService(services, sliceKey);
     const node = this.nodes.get(`/${pod.node}`);
     const locality = node && localityOfNode(node.labels);
-    this.#setWorkload(podWorkload(pod, this.#context(pod.namespace, pod.labels, locality, services)));
+    this.#setBoundWorkload(podWorkload(pod, this.#context(pod, locality, services)), pod);
   }
 
   #addSliceService(services: Map<string, PortList>, sliceKey: string): void {
@@ -383,7 +470,8 @@ export class MeshModel {
         if (definition.source === "Service" && !this.settings.servicesSelectWorkloadEntries) continue;
         services.set(keyOfDefinition(definition), endpointPorts(entry, definition));
       }
-      uids.add(this.#setEndpoint(entry, services, this.#policies.namesFor(entry.namespace, entry.labels)));
+      this.#setBoundWorkload(endpointWorkload(entry, this.#context(entry, entry.locality, services)), entry);
+      uids.add(entry.workloadUid);
     }
     this.#removeUnowned(`WorkloadEntry/${key}`, uids);
   }
@@ -421,22 +509,62 @@ export class MeshModel {
     return definition?.source === "Service" ? definition : undefined;
   }
 
+  /** An endpoint that is no object of its own: no waypoint can be asked for it alone. */
   #setEndpoint(endpoint: EndpointFacts, services: ReadonlyMap<string, PortList>, policies: readonly string[]): string {
     const { settings, network } = this;
-    this.#setWorkload(
-      endpointWorkload(endpoint, { settings, network, locality: endpoint.locality, services, policies }),
-    );
+    const { locality } = endpoint;
+    const all = this.#withWaypointPolicies(policies, undefined, services);
+    const context = { settings, network, locality, services, policies: all, waypoint: undefined };
+    this.#setWorkload(endpointWorkload(endpoint, context));
     return endpoint.workloadUid;
   }
 
   #context(
-    namespace: string,
-    labels: Labels,
+    { namespace, labels }: { readonly namespace: string; readonly labels: Labels },
     locality: LocalityFacts | undefined,
     services: ReadonlyMap<string, PortList>,
   ): WorkloadContext {
-    const policies = this.#policies.namesFor(namespace, labels);
-    return { settings: this.settings, network: this.network, locality, services, policies };
+    const binding = this.#binding("workload", namespace, waypointWish(labels, namespace));
+    const policies = this.#withWaypointPolicies(this.#policies.namesFor(namespace, labels), binding, services);
+    const { settings, network } = this;
+    return { settings, network, locality, services, policies, waypoint: addressOf(binding) };
+  }
+
+  #bindingOf({ namespace, waypoint }: ServiceDefinition): Binding | undefined {
+    return this.#binding("service", namespace, waypoint);
+  }
+
+  #binding(kind: BindingKind, namespace: string, own: WaypointWish | undefined): Binding | undefined {
+    return this.waypoints.binding(kind, namespace, own);
+  }
+
+  /** A workload behind waypoints takes connections from them alone, when that is wanted. */
+  #withWaypointPolicies(
+    policies: readonly string[],
+    own: Binding | undefined,
+    services: ReadonlyMap<string, PortList>,
+  ): readonly string[] {
+    if (!this.settings.autoAllowWaypoint) return policies;
+    const bindings = [own, ...[...services.keys()].map((key) => this.#serviceBinding(key))];
+    const implied = bindings
+      .map(boundTo)
+      .filter((gateway) => gateway !== undefined)
+      .map(waypointPolicyKey);
+    return implied.length === 0 ? policies : [...new Set([...policies, ...implied])].sort();
+  }
+
+  #serviceBinding(key: string): Binding | undefined {
+    const definition = this.#definitions.active(key);
+    return definition && this.#bindingOf(definition);
+  }
+
+  #setBoundWorkload(value: Workload, { namespace, labels }: { namespace: string; labels: Labels }): void {
+    this.bound.set(
+      "workload",
+      value.uid,
+      boundTo(this.#binding("workload", namespace, waypointWish(labels, namespace))),
+    );
+    this.#setWorkload(value);
   }
 
   #setWorkload(value: Workload): void {
@@ -448,12 +576,28 @@ export class MeshModel {
   }
 
   #removeUnowned(source: string, uids: ReadonlySet<string>): void {
-    for (const gone of this.#workloadsOf.replace(source, uids)) this.addresses.delete(gone);
+    for (const gone of this.#workloadsOf.replace(source, uids)) {
+      this.addresses.delete(gone);
+      this.bound.set("workload", gone, undefined);
+    }
   }
 }
 
 function sameLocality(a: LocalityFacts | undefined, b: LocalityFacts | undefined): boolean {
   return a?.region === b?.region && a?.zone === b?.zone && a?.subzone === b?.subzone;
+}
+
+/** The Gateway through which clients are told to go, if they are. */
+function boundTo(binding: Binding | undefined): string | undefined {
+  return binding?.address === undefined ? undefined : binding.gateway;
+}
+
+function addressOf(binding: Binding | undefined): ReturnType<typeof gatewayAddress> | undefined {
+  return binding?.address && gatewayAddress(binding.address);
+}
+
+function sameMetadata(a: GatewayFacts | undefined, b: GatewayFacts | undefined): boolean {
+  return sameLabels(a?.labels, b?.labels) && sameLabels(a?.annotations, b?.annotations);
 }
 
 function sameLabels(a: Labels | undefined, b: Labels | undefined): boolean {

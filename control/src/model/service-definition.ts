@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { ipToBytes } from "#lib/address.ts";
 import {
   type AppProtocol,
+  type GatewayAddress,
   IPFamilies,
   LoadBalancing_HealthPolicy,
   LoadBalancing_Mode,
@@ -14,6 +15,7 @@ import {
   ServiceSchema,
 } from "#proto/workload_pb.ts";
 import { byAge, type Labels, type Meta } from "./meta.ts";
+import type { WaypointWish } from "./waypoints.ts";
 
 export interface DefinitionPort {
   readonly number: number;
@@ -46,6 +48,8 @@ export interface ServiceDefinition extends Meta {
   readonly allowUnhealthy: boolean;
   /** Its own wish; the namespace's counts when absent. */
   readonly trafficDistribution?: string;
+  /** Its own wish for a waypoint; the namespace's counts when absent. */
+  readonly waypoint?: WaypointWish;
 }
 
 export const TRAFFIC_DISTRIBUTION_ANNOTATION = "networking.istio.io/traffic-distribution";
@@ -71,6 +75,8 @@ export interface ServiceContext {
   readonly trafficDistribution: string | undefined;
   /** Found by host name from other namespaces. */
   readonly canonical: boolean;
+  /** Where clients send what is for it. */
+  readonly waypoint: GatewayAddress | undefined;
 }
 
 /** The wire message. */
@@ -93,6 +99,7 @@ export function serviceMessage(definition: ServiceDefinition, context: ServiceCo
     subjectAltNames: [...definition.subjectAltNames],
     ipFamilies: definition.ipFamilies,
     canonical,
+    ...(context.waypoint === undefined ? {} : { waypoint: context.waypoint }),
   });
   const { mode, preference } = balancing(definition, context.trafficDistribution);
   if (mode !== LoadBalancing_Mode.UNSPECIFIED_MODE || definition.allowUnhealthy) {

@@ -10,4 +10,8 @@ export interface MeshSettings {
   readonly dryRunPolicies: boolean;
   /** Kubernetes Services select WorkloadEntries too. */
   readonly servicesSelectWorkloadEntries: boolean;
+  /** GatewayClasses whose Gateways are waypoints of ours, with the controller's name of each. */
+  readonly waypointClasses: ReadonlyMap<string, string>;
+  /** Workloads behind a waypoint take connections from it alone, unless other policies allow more. */
+  readonly autoAllowWaypoint: boolean;
 }

@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { ipToBytes } from "#lib/address.ts";
 import { podUid } from "#lib/xds/types.ts";
 import {
+  type GatewayAddress,
   LocalitySchema,
   NetworkMode,
   type PortList,
@@ -31,6 +32,8 @@ export interface WorkloadContext {
   /** Service key to ports. */
   readonly services: ReadonlyMap<string, PortList>;
   readonly policies: readonly string[];
+  /** Where clients send what is for its own address. */
+  readonly waypoint: GatewayAddress | undefined;
 }
 
 export function podWorkload(pod: PodFacts, context: WorkloadContext): Workload {
@@ -71,7 +74,7 @@ export function endpointWorkload(endpoint: EndpointFacts, context: WorkloadConte
   });
 }
 
-function shared(tunnel: Tunnel, { settings, locality, services, policies }: WorkloadContext) {
+function shared(tunnel: Tunnel, { settings, locality, services, policies, waypoint }: WorkloadContext) {
   return {
     tunnelProtocol: tunnel === "none" ? TunnelProtocol.NONE : TunnelProtocol.HBONE,
     nativeTunnel: tunnel === "native",
@@ -81,6 +84,7 @@ function shared(tunnel: Tunnel, { settings, locality, services, policies }: Work
     authorizationPolicies: [...policies],
     services: sorted(services),
     ...(locality === undefined ? {} : { locality: create(LocalitySchema, locality) }),
+    ...(waypoint === undefined ? {} : { waypoint }),
   };
 }
 

@@ -4,13 +4,16 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { type Metadata, type ServerDuplexStream, type ServiceDefinition, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { parseIp } from "#lib/address.ts";
-import { DELTA_ADS_METHOD, type NodeId, parseNodeId, type TypeUrl } from "#lib/xds/types.ts";
+import { DELTA_ADS_METHOD, L7_TYPE_URLS, type NodeId, parseNodeId, type TypeUrl } from "#lib/xds/types.ts";
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema, type Node } from "#proto/discovery_pb.ts";
 import { AuthenticationError, type CallerIdentity, type TokenAuthenticator } from "../auth/token-authenticator.ts";
+import { GATEWAY_NAME_LABEL } from "../model/gateway.ts";
 import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
 import { AddressIndex } from "./address-index.ts";
 import { LoadGate } from "./load-gate.ts";
 import { BoundedOutlet } from "./outlet.ts";
+import { gatewayOfCaller, type ProgramAnswer, type ProgramChange, type ProgramSource } from "./program-source.ts";
+import { ProgramSubscriber } from "./program-subscriber.ts";
 import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
@@ -28,6 +31,9 @@ export interface AdsServiceOptions {
   readonly authenticator: TokenAuthenticator;
   readonly log: Logger;
   readonly metrics: AdsMetrics;
+  readonly programs: ProgramSource;
+  /** What a waypoint says of its program. */
+  readonly onProgramAnswer: (answer: ProgramAnswer) => void;
   readonly maxResponseBytes?: number;
 }
 
@@ -45,6 +51,17 @@ export const ADS_SERVICE: ServiceDefinition = {
 };
 
 type Stream = ServerDuplexStream<DeltaDiscoveryRequest, Buffer>;
+
+/** Of whom log lines speak. */
+interface Client {
+  readonly client: string;
+  readonly peer: string;
+}
+
+interface Session {
+  readonly subscriber: { receive(request: DeltaDiscoveryRequest): void };
+  readonly close: () => void;
+}
 
 /** What may stand first in a node id. */
 const NODE_TYPES = ["ztunnel", "waypoint", "router", "sidecar", "agentgateway"];
@@ -65,6 +82,9 @@ class RefusedError extends Error {
 export class AdsService {
   readonly #options: AdsServiceOptions;
   readonly #subscribers = new Set<Subscriber>();
+  /** By Gateway. */
+  readonly #waypoints = new Map<string, Set<ProgramSubscriber>>();
+  #connected = 0;
   readonly #streams = new Set<Stream>();
   readonly #gate = new LoadGate(LOADING_AT_ONCE, LOADING_MAX_MS);
   #index: AddressIndex | undefined;
@@ -92,6 +112,15 @@ export class AdsService {
     for (const subscriber of this.#subscribers) subscriber.push(push);
   }
 
+  /** Sends what changed of programs to the waypoints that run them. */
+  pushPrograms(change: ProgramChange): void {
+    if (change.size === 0) return;
+    this.#version++;
+    for (const [gateway, changes] of change) {
+      for (const subscriber of this.#waypoints.get(gateway) ?? []) subscriber.push(changes);
+    }
+  }
+
   /** Ends every stream in order, so that clients come back at once, to another replica if there is one. */
   close(): void {
     for (const stream of this.#streams) stream.end();
@@ -103,7 +132,7 @@ export class AdsService {
     const authenticated = this.#authenticate(stream.metadata);
     // Requests that come before the answer of the API wait, in order.
     const waiting: DeltaDiscoveryRequest[] = [];
-    let session: { subscriber: Subscriber; close: () => void } | undefined;
+    let session: Session | undefined;
     let ended = false;
     const end = () => {
       ended = true;
@@ -142,11 +171,17 @@ export class AdsService {
     authenticated.catch(refuse);
   }
 
-  #session(stream: Stream, peer: string, identity: CallerIdentity, first: DeltaDiscoveryRequest) {
-    const { model, log, metrics, maxResponseBytes } = this.#options;
+  #session(stream: Stream, peer: string, identity: CallerIdentity, first: DeltaDiscoveryRequest): Session {
     const node = checkNode(first.node, identity);
-    const metadata = first.node?.metadata ?? {};
     const client = { client: `${node.namespace}/${node.podName}`, peer };
+    return L7_TYPE_URLS.some((type) => type === first.typeUrl)
+      ? this.#programSession(stream, client, identity, first)
+      : this.#meshSession(stream, client, first);
+  }
+
+  #meshSession(stream: Stream, client: Client, first: DeltaDiscoveryRequest): Session {
+    const { model, log, metrics, maxResponseBytes } = this.#options;
+    const metadata = first.node?.metadata ?? {};
     const subscriber: Subscriber = new Subscriber({
       addresses: model.addresses,
       authorizations: model.authorizations,
@@ -169,12 +204,52 @@ export class AdsService {
       },
     });
     this.#subscribers.add(subscriber);
-    metrics.connected(this.#subscribers.size);
+    return this.#opened(subscriber, client, () => this.#subscribers.delete(subscriber));
+  }
+
+  /** A waypoint gets its own Gateway's program, by its account, and nothing else. */
+  #programSession(stream: Stream, client: Client, identity: CallerIdentity, first: DeltaDiscoveryRequest): Session {
+    const { model, log, metrics, programs, onProgramAnswer } = this.#options;
+    const gateway = gatewayOfCaller(model, identity, gatewayLabel(first.node));
+    const tables = gateway === undefined ? undefined : programs.tables(gateway);
+    if (gateway === undefined || tables === undefined) {
+      const account = `${identity.namespace}/${identity.serviceAccount}`;
+      throw new RefusedError(status.PERMISSION_DENIED, `service account ${account} is no waypoint's`);
+    }
+    const subscriber: ProgramSubscriber = new ProgramSubscriber({
+      tables,
+      outlet: new BoundedOutlet(stream, () => subscriber.drained()),
+      streamId: randomBytes(9).toString("base64url"),
+      version: () => String(this.#version),
+      onSent: (type) => metrics.pushed(type),
+      onAnswer: (type, names, error) => {
+        if (error !== undefined) {
+          metrics.rejected(type);
+          log.warn({ ...client, gateway, type, message: error }, "waypoint refused resources");
+        }
+        onProgramAnswer({ gateway, client: client.client, type, names, error });
+      },
+      onUnknown: (type) => {
+        metrics.rejected(type);
+        log.warn({ ...client, gateway, type }, "waypoint asks for a type that is not served");
+      },
+    });
+    const siblings = this.#waypoints.get(gateway) ?? new Set();
+    this.#waypoints.set(gateway, siblings.add(subscriber));
+    return this.#opened(subscriber, { ...client, gateway }, () => {
+      siblings.delete(subscriber);
+      if (siblings.size === 0 && this.#waypoints.get(gateway) === siblings) this.#waypoints.delete(gateway);
+    });
+  }
+
+  #opened(subscriber: Session["subscriber"] & { close(): void }, client: object, forget: () => void): Session {
+    const { log, metrics } = this.#options;
+    metrics.connected(++this.#connected);
     log.info(client, "xds client connected");
     const close = () => {
       subscriber.close();
-      this.#subscribers.delete(subscriber);
-      metrics.connected(this.#subscribers.size);
+      forget();
+      metrics.connected(--this.#connected);
       log.info(client, "xds client gone");
     };
     return { subscriber, close };
@@ -218,6 +293,14 @@ function checkNode(node: Node | undefined, identity: CallerIdentity): NodeId {
     throw new RefusedError(status.PERMISSION_DENIED, message);
   }
   return id;
+}
+
+/** What the pod says its Gateway is, in its labels. */
+function gatewayLabel(node: Node | undefined): string {
+  const labels: unknown = node?.metadata?.LABELS;
+  return typeof labels === "object" && labels !== null
+    ? textOf((labels as Record<string, unknown>)[GATEWAY_NAME_LABEL])
+    : "";
 }
 
 function textOf(value: unknown): string {

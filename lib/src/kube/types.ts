@@ -172,6 +172,28 @@ export interface RouteObject extends KubeObject {
   readonly status?: { readonly parents?: readonly RouteParentStatus[] };
 }
 
+/** A GatewayClass or Gateway: anybody may have written its status. */
+export interface GatewayObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: {
+    readonly addresses?: readonly { readonly type?: string; readonly value?: string }[];
+    readonly conditions?: readonly Condition[];
+    readonly listeners?: readonly ListenerStatus[];
+  };
+}
+
+export interface ListenerStatus {
+  readonly name: string;
+  readonly supportedKinds: readonly { readonly group: string; readonly kind: string }[];
+  readonly attachedRoutes: number;
+  readonly conditions: readonly Condition[];
+}
+
+export interface Deployment extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: { readonly readyReplicas?: number };
+}
+
 export const NAMESPACES = core<Namespace>("Namespace", "namespaces", false);
 export const NODES = core<Node>("Node", "nodes", false);
 export const PODS = core<Pod>("Pod", "pods");
@@ -190,6 +212,15 @@ export const AUTHORIZATION_POLICIES = istio("security.istio.io", "AuthorizationP
 export const PEER_AUTHENTICATIONS = istio("security.istio.io", "PeerAuthentication", "peerauthentications");
 export const SERVICE_ENTRIES = istio("networking.istio.io", "ServiceEntry", "serviceentries");
 export const WORKLOAD_ENTRIES = istio("networking.istio.io", "WorkloadEntry", "workloadentries");
+export const GATEWAY_CLASSES = gatewayApi<GatewayObject>("GatewayClass", "gatewayclasses", false);
+export const GATEWAYS = gatewayApi<GatewayObject>("Gateway", "gateways");
+export const DEPLOYMENTS: ResourceType<Deployment> = {
+  group: "apps",
+  version: "v1",
+  kind: "Deployment",
+  plural: "deployments",
+  namespaced: true,
+};
 
 export const REQUEST_AUTHENTICATIONS = istio("security.istio.io", "RequestAuthentication", "requestauthentications");
 export const HTTP_ROUTES = gatewayApi<RouteObject>("HTTPRoute", "httproutes");
@@ -205,6 +236,6 @@ function istio(group: string, kind: string, plural: string): ResourceType<IstioO
   return { group, version: "v1", kind, plural, namespaced: true };
 }
 
-function gatewayApi<T extends KubeObject>(kind: string, plural: string): ResourceType<T> {
-  return { group: "gateway.networking.k8s.io", version: "v1", kind, plural, namespaced: true };
+function gatewayApi<T extends KubeObject>(kind: string, plural: string, namespaced = true): ResourceType<T> {
+  return { group: "gateway.networking.k8s.io", version: "v1", kind, plural, namespaced };
 }

@@ -4,7 +4,24 @@
 export const ADDRESS_TYPE = "type.googleapis.com/istio.workload.Address";
 export const AUTHORIZATION_TYPE = "type.googleapis.com/istio.security.Authorization";
 
-export type TypeUrl = typeof ADDRESS_TYPE | typeof AUTHORIZATION_TYPE;
+/**
+ * Types of the L7 program (proto/l7.proto), in the order in which they are sent: what is pointed to comes before what
+ * points to it.
+ */
+export const L7_TYPE_URLS = [
+  "type.googleapis.com/weft.l7.Endpoints",
+  "type.googleapis.com/weft.l7.Cluster",
+  "type.googleapis.com/weft.l7.Policy",
+  "type.googleapis.com/weft.l7.Jwt",
+  "type.googleapis.com/weft.l7.Telemetry",
+  "type.googleapis.com/weft.l7.Settings",
+  "type.googleapis.com/weft.l7.Listener",
+  "type.googleapis.com/weft.l7.Destination",
+] as const;
+
+export type L7TypeUrl = (typeof L7_TYPE_URLS)[number];
+
+export type TypeUrl = typeof ADDRESS_TYPE | typeof AUTHORIZATION_TYPE | L7TypeUrl;
 
 /** gRPC methods. */
 export const DELTA_ADS_METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";

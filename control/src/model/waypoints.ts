@@ -1,0 +1,201 @@
+/**
+ * Which waypoint owns the traffic to a service or workload.
+ *
+ * A label that names a waypoint which is not there, or not usable, binds all the same: clients are told an address that
+ * resolves to nothing, and both our agent and ztunnel refuse such connections. Whoever put the label there wants the
+ * waypoint's policies; to send traffic past it because it is late would be to drop them. A waypoint that does not want the
+ * object (its namespace, its type) does not bind: it would refuse the traffic for good.
+ */
+import { create } from "@bufbuild/protobuf";
+import { policyKey } from "#lib/xds/types.ts";
+import { Action, type Authorization, AuthorizationSchema, Scope } from "#proto/authorization_pb.ts";
+import { type GatewayAddress, GatewayAddressSchema } from "#proto/workload_pb.ts";
+import type { Collection } from "./collection.ts";
+import {
+  accountName,
+  type GatewayClassFacts,
+  type GatewayFacts,
+  gatewayProblem,
+  HBONE_PORT,
+  hboneListener,
+  MANAGED_LABEL,
+  resourceName,
+  WAYPOINT_FOR_LABEL,
+} from "./gateway.ts";
+import { matchesSelector } from "./label-selector.ts";
+import { type Labels, NO_LABELS } from "./meta.ts";
+import type { ScopeFacts } from "./scope.ts";
+import type { MeshSettings } from "./settings.ts";
+
+const USE_WAYPOINT = "istio.io/use-waypoint";
+const USE_WAYPOINT_NAMESPACE = "istio.io/use-waypoint-namespace";
+
+/** What an object's labels say: a Gateway's key, or that it wants none. */
+export type WaypointWish = string | "none";
+
+export type BindingKind = "service" | "workload";
+
+export interface Binding {
+  /** `namespace/name` of the Gateway. */
+  readonly gateway: string;
+  /** Clients send traffic there; undefined: the waypoint does not want it, traffic goes straight on. */
+  readonly address: { readonly namespace: string; readonly hostname: string } | undefined;
+  readonly reason:
+    | "WaypointAccepted"
+    | "WaypointMissing"
+    | "WaypointNotUsable"
+    | "AttachmentDenied"
+    | "UnsupportedType";
+  readonly message: string;
+}
+
+/** Of the labels of an object in `namespace`; undefined: its namespace decides. */
+export function waypointWish(labels: Labels, namespace: string): WaypointWish | undefined {
+  // A waypoint is not sent through a waypoint.
+  if (labels[MANAGED_LABEL] !== undefined) return "none";
+  const name = labels[USE_WAYPOINT];
+  if (!name) return undefined;
+  return name === "none" ? "none" : `${labels[USE_WAYPOINT_NAMESPACE] || namespace}/${name}`;
+}
+
+export interface WaypointInputs {
+  readonly settings: MeshSettings;
+  readonly namespaces: Collection<ScopeFacts>;
+  readonly gateways: Collection<GatewayFacts>;
+  readonly gatewayClasses: Collection<GatewayClassFacts>;
+}
+
+export class Waypoints {
+  readonly #inputs: WaypointInputs;
+
+  constructor(inputs: WaypointInputs) {
+    this.#inputs = inputs;
+  }
+
+  /** The Gateway with this key, if it is a waypoint of ours. */
+  find(key: string): GatewayFacts | undefined {
+    const gateway = this.#inputs.gateways.get(key);
+    return gateway !== undefined && this.controllerOf(gateway.className) !== undefined ? gateway : undefined;
+  }
+
+  isWaypoint(namespace: string, name: string): boolean {
+    return this.find(`${namespace}/${name}`) !== undefined;
+  }
+
+  /** The controller name under which we serve a class; undefined: the class is not ours. */
+  controllerOf(className: string): string | undefined {
+    const { settings, gatewayClasses } = this.#inputs;
+    const made = gatewayClasses.get(`/${className}`);
+    // Before the class is made, its name alone says whose it will be.
+    if (made === undefined) return settings.waypointClasses.get(className);
+    return [...settings.waypointClasses.values()].find((controller) => controller === made.controllerName);
+  }
+
+  /** Undefined when neither the object nor its namespace names a waypoint. */
+  binding(kind: BindingKind, namespace: string, own: WaypointWish | undefined): Binding | undefined {
+    const key = own ?? waypointWish(this.#namespaceLabels(namespace), namespace);
+    if (key === undefined || key === "none") return undefined;
+    const gateway = this.find(key);
+    if (gateway === undefined) {
+      // The default of `istio.io/waypoint-for`: a namespace's label alone takes no workloads in.
+      if (kind === "workload") return undefined;
+      return this.#bound(key, "WaypointMissing", `there is no waypoint ${key}: connections are refused until there is`);
+    }
+    const refusal = this.#refusal(kind, namespace, gateway);
+    if (refusal !== undefined) return refusal;
+    const problem = gatewayProblem(gateway);
+    return problem === undefined
+      ? this.#bound(key, "WaypointAccepted", `bound to waypoint ${key}`)
+      : this.#bound(key, "WaypointNotUsable", `waypoint ${key}: ${problem.message}; connections are refused`);
+  }
+
+  /** Whether a change of this Gateway, or of its class, can touch the object. */
+  names(key: string, namespace: string, own: WaypointWish | undefined): boolean {
+    return (own ?? waypointWish(this.#namespaceLabels(namespace), namespace)) === key;
+  }
+
+  #refusal(kind: BindingKind, namespace: string, gateway: GatewayFacts): Binding | undefined {
+    const gatewayKey = `${gateway.namespace}/${gateway.name}`;
+    const types = this.#typesOf(gateway);
+    if (types !== kind && types !== "all") {
+      const message = `waypoint ${gatewayKey} is for "${types}", not for ${kind}s`;
+      return { gateway: gatewayKey, address: undefined, reason: "UnsupportedType", message };
+    }
+    if (this.#allows(gateway, namespace)) return undefined;
+    const message = `allowedRoutes of waypoint ${gatewayKey} do not let namespace ${namespace} in`;
+    return { gateway: gatewayKey, address: undefined, reason: "AttachmentDenied", message };
+  }
+
+  #typesOf(gateway: GatewayFacts): string {
+    const ofClass = this.#inputs.gatewayClasses.get(`/${gateway.className}`)?.labels[WAYPOINT_FOR_LABEL];
+    return gateway.labels[WAYPOINT_FOR_LABEL] || ofClass || "service";
+  }
+
+  #allows(gateway: GatewayFacts, namespace: string): boolean {
+    const listener = hboneListener(gateway);
+    switch (listener?.from ?? "Same") {
+      case "Same":
+        return gateway.namespace === namespace;
+      case "All":
+        return true;
+      case "Selector":
+        return listener?.selector !== undefined && matchesSelector(listener.selector, this.#namespaceLabels(namespace));
+      default:
+        return false;
+    }
+  }
+
+  #bound(key: string, reason: Binding["reason"], message: string): Binding {
+    const slash = key.indexOf("/");
+    const namespace = key.slice(0, slash);
+    const gateway = this.#inputs.gateways.get(key);
+    const name = gateway === undefined ? key.slice(slash + 1) : resourceName(gateway);
+    const hostname = `${name}.${namespace}.svc.${this.#inputs.settings.clusterDomain}`;
+    return { gateway: key, address: { namespace, hostname }, reason, message };
+  }
+
+  #namespaceLabels(namespace: string): Labels {
+    const labels = this.#inputs.namespaces.get(`/${namespace}`)?.labels ?? NO_LABELS;
+    // Every namespace has it; an API that is older than the label does not say so.
+    return "kubernetes.io/metadata.name" in labels ? labels : { ...labels, "kubernetes.io/metadata.name": namespace };
+  }
+}
+
+export function gatewayAddress({ namespace, hostname }: NonNullable<Binding["address"]>): GatewayAddress {
+  return create(GatewayAddressSchema, {
+    destination: {
+      case: "hostname",
+      value: { $typeName: "istio.workload.NamespacedHostname", namespace, hostname },
+    },
+    hboneMtlsPort: HBONE_PORT,
+  });
+}
+
+/** Lets nobody but the waypoint reach what is bound to it; istiod's name for it. */
+export function waypointPolicy(gateway: GatewayFacts): Authorization {
+  return create(AuthorizationSchema, {
+    name: waypointPolicyName(gateway),
+    namespace: gateway.namespace,
+    scope: Scope.WORKLOAD_SELECTOR,
+    action: Action.ALLOW,
+    rules: [
+      {
+        clauses: [
+          {
+            matches: [{ serviceAccounts: [{ namespace: gateway.namespace, serviceAccount: accountName(gateway) }] }],
+          },
+        ],
+      },
+    ],
+  });
+}
+
+function waypointPolicyName({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
+  return `istio_allow_waypoint_${namespace}_${name}`;
+}
+
+/** `key` is a Gateway's. */
+export function waypointPolicyKey(key: string): string {
+  const [namespace = "", name = ""] = key.split("/");
+  return policyKey(namespace, waypointPolicyName({ namespace, name }));
+}

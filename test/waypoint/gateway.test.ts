@@ -1,0 +1,69 @@
+/** A waypoint's life in a playground: applied, made, programmed, bound, deleted. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "#lib/eventually.ts";
+import { deployMesh } from "../../playground/src/mesh.ts";
+import { Bed, service, webDeployment } from "../playground/bed.ts";
+
+const GATEWAY = `apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, labels: {istio.io/waypoint-for: service}}
+spec:
+  gatewayClassName: weft-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE}]
+`;
+
+describe("a waypoint in a playground", () => {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await Bed.start("t-waypoint");
+    await deployMesh(bed.playground);
+    await bed.kubectl("label", "namespace", "default", "istio.io/dataplane-mode=ambient");
+    await bed.apply(webDeployment("web", 2) + webDeployment("client", 1) + service("web", "web"));
+    await bed.kubectl("rollout", "status", "deployment/web", "--timeout=20s");
+    await bed.kubectl("rollout", "status", "deployment/client", "--timeout=20s");
+  });
+  afterAll(() => bed?.stop());
+
+  const curl = () => bed.try("exec", "deployment/client", "--", "curl", "-s", "-m", "5", "http://web/");
+
+  it("is made from a Gateway and programmed", async () => {
+    await bed.apply(GATEWAY);
+    await bed.kubectl("wait", "--for=condition=Programmed", "gateway/waypoint", "--timeout=25s");
+    expect(await bed.kubectl("get", "gateway", "waypoint")).toMatch(
+      /waypoint +weft-waypoint +waypoint\.default\.svc\.cluster\.local +True/,
+    );
+    expect(await bed.kubectl("get", "gatewayclass", "weft-waypoint")).toMatch(/istio\.io\/mesh-controller +True/);
+    expect(await bed.kubectl("get", "deployment,service,serviceaccount", "-o", "name")).toMatch(
+      /deployment\.apps\/waypoint[\s\S]*service\/waypoint[\s\S]*serviceaccount\/waypoint/,
+    );
+  });
+
+  it("owns the traffic of a service that is labelled, and of nothing that opts out", async () => {
+    expect((await curl()).stdout).toMatch(/^web-/);
+    await bed.kubectl("label", "service", "web", "istio.io/use-waypoint=waypoint");
+    const path = "jsonpath={.status.conditions[?(@.type=='istio.io/WaypointBound')].reason}";
+    await eventually(
+      "the binding",
+      async () => (await bed.kubectl("get", "service", "web", "-o", path)) === "WaypointAccepted",
+    );
+    await bed.kubectl("label", "service", "web", "istio.io/use-waypoint=none", "--overwrite");
+    await eventually("the way without it", async () => (await curl()).stdout.startsWith("web-"), 10_000);
+  });
+
+  it("is not gone around when it is not there", async () => {
+    await bed.kubectl("label", "service", "web", "istio.io/use-waypoint=nobody", "--overwrite");
+    await eventually("the refusal", async () => (await curl()).code !== 0, 10_000);
+    await bed.kubectl("label", "service", "web", "istio.io/use-waypoint-");
+    await eventually("the way without it", async () => (await curl()).stdout.startsWith("web-"), 10_000);
+  });
+
+  it("takes everything with it that was made for it", async () => {
+    await bed.kubectl("delete", "gateway", "waypoint");
+    await eventually(
+      "nothing is left",
+      async () =>
+        !(await bed.kubectl("get", "deployment,service,serviceaccount,pods", "-o", "name")).includes("/waypoint"),
+      15_000,
+    );
+  });
+});
