@@ -73,9 +73,14 @@ export class WaypointPolicies {
     return jwks === undefined ? { ...rule, jwksMissing: true } : { ...rule, jwks };
   }
 
+  /** Names of those whose keys come from this source. */
+  jwtOfSource(source: string): ReadonlySet<string> {
+    return this.#bySource.of(source);
+  }
+
   /** Keys from this source are others now. */
   keysChanged(source: string): void {
-    for (const name of this.#bySource.of(source)) this.#options.onJwt?.(name);
+    for (const name of this.jwtOfSource(source)) this.#options.onJwt?.(name);
   }
 
   /** The mesh's list of providers, or a service behind one of them, is another now. */

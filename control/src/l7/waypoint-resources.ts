@@ -1,0 +1,260 @@
+/**
+ * What users say of waypoints in routes, policies and token rules: read, kept, compiled on demand, and answered for in
+ * their statuses. Whoever puts programs together asks `routes` and `policies`, and is told what has changed.
+ */
+import type { BlockList } from "node:net";
+import type { Logger } from "pino";
+import type { KubeClient } from "#lib/kube/client.ts";
+import {
+  AUTHORIZATION_POLICIES,
+  GRPC_ROUTES,
+  HTTP_ROUTES,
+  type IstioObject,
+  REQUEST_AUTHENTICATIONS,
+  type ResourceType,
+  type RouteObject,
+  TCP_ROUTES,
+  TLS_ROUTES,
+} from "#lib/kube/types.ts";
+import { builtIn, type Input, istio } from "../kube/inputs.ts";
+import { Accepted, type Verdict } from "../model/accepted.ts";
+import type { ServiceDefinition } from "../model/service-definition.ts";
+import type { ServiceLookup } from "../model/service-lookup.ts";
+import { RouteStatusWriter } from "../status/route-status-writer.ts";
+import { type Finding, StatusWriter } from "../status/status-writer.ts";
+import { httpRouteFacts } from "./gateway-api/http-route.ts";
+import { MeshRoutes } from "./gateway-api/mesh-routes.ts";
+import { ROUTE_KINDS, type RouteFacts, type RouteKind } from "./gateway-api/route-facts.ts";
+import { streamRouteFacts } from "./gateway-api/stream-route.ts";
+import type { AuthorizerProvider } from "./security/authorizer.ts";
+import { JwksKeeper, type JwksTiming } from "./security/jwks-keeper.ts";
+import type { TargetState } from "./security/policy-finding.ts";
+import type { Target } from "./security/policy-target.ts";
+import { type RequestAuthenticationFacts, requestAuthenticationFacts } from "./security/request-authentication.ts";
+import { WaypointFindings } from "./security/waypoint-findings.ts";
+import { WaypointPolicies, type WaypointPoliciesEvents } from "./security/waypoint-policies.ts";
+import {
+  type WaypointPolicyFacts,
+  type WaypointSecuritySettings,
+  waypointPolicyFacts,
+} from "./security/waypoint-policy.ts";
+
+/** Who knows of waypoints and of what is behind them. */
+export interface WaypointBindings {
+  isWaypoint(namespace: string, gateway: string): boolean;
+  isWaypointClass(name: string): boolean;
+  /** Whether its traffic goes by a waypoint. */
+  isBound(service: ServiceDefinition): boolean;
+}
+
+export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
+  readonly client: KubeClient;
+  readonly leads: () => boolean;
+  readonly log: Logger;
+  readonly services: ServiceLookup;
+  readonly bindings: WaypointBindings;
+  readonly settings: WaypointSecuritySettings;
+  /** Of `meshConfig.extensionProviders`. */
+  readonly provider: (name: string) => AuthorizerProvider | undefined;
+  /** Where key sets are never fetched from. */
+  readonly blockedJwksAddresses: BlockList;
+  readonly jwksTiming?: JwksTiming;
+  /** `routes.routesFor` may give something else for this service (`namespace/host`). */
+  readonly onService?: (service: string) => void;
+  /** The condition of an AuthorizationPolicy: written by whoever writes their other conditions. */
+  readonly onPolicyFinding: (finding: Finding) => void;
+  /** A policy or token rule was read that is for waypoints. */
+  readonly onVerdict?: (kind: string, verdict: Verdict<WaypointPolicyFacts | RequestAuthenticationFacts>) => void;
+}
+
+const TYPES: { readonly [K in RouteKind]: ResourceType<RouteObject> } = {
+  GRPCRoute: GRPC_ROUTES,
+  HTTPRoute: HTTP_ROUTES,
+  TLSRoute: TLS_ROUTES,
+  TCPRoute: TCP_ROUTES,
+};
+
+export class WaypointResources {
+  readonly routes: MeshRoutes;
+  readonly policies: WaypointPolicies;
+  readonly #options: WaypointResourcesOptions;
+  readonly #keys: JwksKeeper;
+  readonly #routeWriters: { readonly [K in RouteKind]: RouteStatusWriter };
+  readonly #tokenWriter: StatusWriter;
+  readonly #policyFindings: WaypointFindings<WaypointPolicyFacts>;
+  readonly #tokenFindings: WaypointFindings<RequestAuthenticationFacts>;
+
+  constructor(options: WaypointResourcesOptions) {
+    this.#options = options;
+    const { client, leads, log, services, bindings } = options;
+    this.routes = new MeshRoutes({
+      services,
+      isWaypoint: (namespace, name) => bindings.isWaypoint(namespace, name),
+      onVerdict: (kind, key) => this.#routeWriters[kind].check(key),
+      ...(options.onService === undefined ? {} : { onService: options.onService }),
+    });
+    const writerOf = (kind: RouteKind) =>
+      new RouteStatusWriter({
+        client,
+        type: TYPES[kind],
+        routes: this.routes.collections[kind],
+        verdictsOf: (key) => this.routes.verdictsOf(kind, key),
+        leads,
+        log,
+      });
+    this.#routeWriters = {
+      GRPCRoute: writerOf("GRPCRoute"),
+      HTTPRoute: writerOf("HTTPRoute"),
+      TLSRoute: writerOf("TLSRoute"),
+      TCPRoute: writerOf("TCPRoute"),
+    };
+    this.#keys = new JwksKeeper({
+      blocked: options.blockedJwksAddresses,
+      log,
+      onChange: (source) => this.#keysChanged(source),
+      ...(options.jwksTiming === undefined ? {} : { timing: options.jwksTiming }),
+    });
+    this.policies = new WaypointPolicies({
+      services,
+      provider: options.provider,
+      keys: this.#keys,
+      ...(options.onTarget === undefined ? {} : { onTarget: options.onTarget }),
+      onPolicy: (name) => {
+        if (this.policies.authorizationPolicies.get(name) === undefined) this.#policyFindings.forget(name);
+        options.onPolicy?.(name);
+      },
+      onJwt: (name) => {
+        if (this.policies.requestAuthentications.get(name) === undefined) this.#tokenFindings.forget(name);
+        options.onJwt?.(name);
+      },
+    });
+    this.#tokenWriter = new StatusWriter({ client, type: REQUEST_AUTHENTICATIONS, leads, log });
+    const stateOf = (target: Target) => this.#stateOf(target);
+    this.#policyFindings = new WaypointFindings({
+      stateOf,
+      onFinding: options.onPolicyFinding,
+      obstacle: ({ provider }) =>
+        provider === "" || options.provider(provider) !== undefined
+          ? ""
+          : `meshConfig.extensionProviders has no authorizer "${provider}": what matches is denied`,
+    });
+    this.#tokenFindings = new WaypointFindings({
+      stateOf,
+      onFinding: (finding) => this.#tokenWriter.found(finding),
+      obstacle: (facts) => this.#missingKeys(facts),
+    });
+  }
+
+  /** What is to be watched for this. */
+  inputs(): Input[] {
+    const routes = ROUTE_KINDS.map((kind): Input => {
+      const read = (object: RouteObject): RouteFacts =>
+        kind === "HTTPRoute" || kind === "GRPCRoute" ? httpRouteFacts(kind, object) : streamRouteFacts(kind, object);
+      return { ...builtIn(TYPES[kind], this.routes.collections[kind], read), optional: true };
+    });
+    const { settings, onVerdict } = this.#options;
+    const policies = new Accepted(
+      this.policies.authorizationPolicies,
+      (object: IstioObject, problems) => waypointPolicyFacts(object, settings, problems),
+      (verdict) => {
+        this.#policyFindings.note(verdict);
+        onVerdict?.(AUTHORIZATION_POLICIES.kind, verdict);
+      },
+    );
+    const tokens = new Accepted(
+      this.policies.requestAuthentications,
+      (object: IstioObject, problems) => requestAuthenticationFacts(object, settings.rootNamespace, problems),
+      (verdict) => {
+        this.#tokenFindings.note(verdict);
+        onVerdict?.(REQUEST_AUTHENTICATIONS.kind, verdict);
+      },
+    );
+    return [...routes, istio(AUTHORIZATION_POLICIES, policies), istio(REQUEST_AUTHENTICATIONS, tokens)];
+  }
+
+  /** Fetches keys and writes statuses until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([
+      this.#keys.run(signal),
+      this.#tokenWriter.run(signal),
+      ...Object.values(this.#routeWriters).map((writer) => writer.run(signal)),
+    ]);
+  }
+
+  /** This replica leads now, or knows all there is: what was found before is due. */
+  refresh(): void {
+    for (const writer of Object.values(this.#routeWriters)) writer.refresh();
+    this.#policyFindings.recheckAll();
+    this.#tokenFindings.recheckAll();
+  }
+
+  /** One of both is there. */
+  serviceChanged(before: ServiceDefinition | undefined, after: ServiceDefinition | undefined): void {
+    this.routes.serviceChanged(before, after);
+    const definition = after ?? before;
+    if (definition !== undefined) this.bindingChanged(definition);
+    // An authorizer may have come or gone with it.
+    if (before === undefined || after === undefined) this.policies.providersChanged();
+  }
+
+  /** A service went behind a waypoint, or came out. */
+  bindingChanged({ source, namespace, name }: ServiceDefinition): void {
+    this.#targetChanged({ kind: source, namespace, name });
+  }
+
+  gatewayChanged(namespace: string, name: string): void {
+    this.routes.gatewayChanged(namespace, name);
+    this.#targetChanged({ kind: "Gateway", namespace, name });
+  }
+
+  classChanged(name: string): void {
+    this.#targetChanged({ kind: "GatewayClass", namespace: "", name });
+  }
+
+  /** The mesh's configuration has other authorizers now. */
+  providersChanged(): void {
+    this.policies.providersChanged();
+    this.#policyFindings.recheckAll();
+  }
+
+  #targetChanged(target: Target): void {
+    this.#policyFindings.targetChanged(target);
+    this.#tokenFindings.targetChanged(target);
+  }
+
+  #keysChanged(source: string): void {
+    this.policies.keysChanged(source);
+    for (const name of this.policies.jwtOfSource(source)) this.#tokenFindings.recheck(name);
+  }
+
+  /** Undefined keys are the worst that a token rule can have: nobody gets in with a token. */
+  #missingKeys({ rules }: RequestAuthenticationFacts): string {
+    const missing = rules.flatMap(({ source, rule }) => {
+      const failure = source === undefined ? "" : this.#keys.failureOf(source);
+      if (source === undefined || failure === "" || failure === "not fetched yet") return [];
+      if (this.#keys.keysOf(source) !== undefined) return [];
+      return [`the keys of issuer ${rule.issuer} cannot be fetched (${failure}): its tokens are refused`];
+    });
+    return missing.join("; ");
+  }
+
+  #stateOf({ kind, namespace, name }: Target): TargetState {
+    const { services, bindings } = this.#options;
+    const boundOr = (definitions: readonly ServiceDefinition[]): TargetState => {
+      if (definitions.length === 0) return "not found";
+      return definitions.some((definition) => bindings.isBound(definition)) ? "bound" : "not bound";
+    };
+    switch (kind) {
+      case "Service": {
+        const definition = services.service(namespace, name);
+        return boundOr(definition === undefined ? [] : [definition]);
+      }
+      case "ServiceEntry":
+        return boundOr(services.serviceEntry(namespace, name));
+      case "Gateway":
+        return bindings.isWaypoint(namespace, name) ? "bound" : "not found";
+      case "GatewayClass":
+        return bindings.isWaypointClass(name) ? "bound" : "not found";
+    }
+  }
+}
