@@ -4,10 +4,12 @@ import type { KubeClient } from "#lib/kube/client.ts";
 import { Reflector } from "#lib/kube/reflector.ts";
 import {
   AUTHORIZATION_POLICIES,
+  DESTINATION_RULES,
   type IstioObject,
   PEER_AUTHENTICATIONS,
   type ResourceType,
   SERVICE_ENTRIES,
+  VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from "#lib/kube/types.ts";
 import { TokenAuthenticator } from "./auth/token-authenticator.ts";
@@ -23,7 +25,10 @@ import { GatewayController } from "./gateway/gateway-controller.ts";
 import { serveGrpc } from "./grpc-server.ts";
 import { plain, serveHttp } from "./http-server.ts";
 import { modelInputs, type Verdicts } from "./kube/inputs.ts";
+import { type L7Verdicts, l7Inputs } from "./kube/l7-inputs.ts";
 import { Leader } from "./kube/leader.ts";
+import { L7World } from "./l7/l7-world.ts";
+import { WaypointPrograms } from "./l7/waypoint-programs.ts";
 import { ControlMetrics } from "./metrics.ts";
 import { MeshModel } from "./model/mesh-model.ts";
 import { keyOf } from "./model/meta.ts";
@@ -34,7 +39,6 @@ import { VerdictLog } from "./status/verdict-log.ts";
 import { WaypointBoundWriter } from "./status/waypoint-bound.ts";
 import { AdsService } from "./xds/ads-service.ts";
 import { PushScheduler } from "./xds/push-scheduler.ts";
-import { WaypointTables } from "./xds/waypoint-tables.ts";
 
 /** A running control plane. */
 export interface Control {
@@ -82,6 +86,12 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     onGateway: (key) => gateways.check(key),
     onGatewayClass: (name) => classes.check(name),
     onBinding: (definition, binding) => bindings.found(definition, binding),
+  });
+  const world = new L7World(model, {
+    onDirty: () => {
+      if (pushing) scheduler.changed();
+    },
+    onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot compile an object"),
   });
   const metrics = new ControlMetrics(() => model);
   const metricsServer = await serveHttp(config.metrics, {
@@ -150,7 +160,9 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const peers = writerOf(PEER_AUTHENTICATIONS);
   const serviceEntries = writerOf(SERVICE_ENTRIES);
   const workloadEntries = writerOf(WORKLOAD_ENTRIES);
-  const writers = [policies, peers, serviceEntries, workloadEntries];
+  const virtualServices = writerOf(VIRTUAL_SERVICES);
+  const destinationRules = writerOf(DESTINATION_RULES);
+  const writers = [policies, peers, serviceEntries, workloadEntries, virtualServices, destinationRules];
   const allocator = new IpAllocator({ client, entries: model.serviceEntries, leads, log });
   for (const writer of writers) supervise("status writer", writer.run(signal));
   supervise("address allocator", allocator.run(signal));
@@ -191,12 +203,24 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       workloadEntries.found(objectFinding(verdict));
     },
   };
+  const l7Verdicts: L7Verdicts = {
+    virtualService: (verdict) => {
+      told.note(VIRTUAL_SERVICES.kind, verdict);
+      virtualServices.found(objectFinding(verdict));
+    },
+    destinationRule: (verdict) => {
+      told.note(DESTINATION_RULES.kind, verdict);
+      destinationRules.found(objectFinding(verdict));
+    },
+  };
 
   // ---- model ----------------------------------------------------------------------------------------------------
-  const reflectors = modelInputs(model, verdicts).map(({ type, handler, optional }) => {
-    const onError = (error: unknown) => log.warn({ kind: type.kind, err: error }, "cannot follow objects; retrying");
-    return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError }) };
-  });
+  const reflectors = [...modelInputs(model, verdicts), ...l7Inputs(world, l7Verdicts)].map(
+    ({ type, handler, optional }) => {
+      const onError = (error: unknown) => log.warn({ kind: type.kind, err: error }, "cannot follow objects; retrying");
+      return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError }) };
+    },
+  );
   for (const { kind, reflector } of reflectors) {
     supervise(`reflector of ${kind}`, reflector.run(signal));
     void reflector.synced.then(() => {
@@ -222,7 +246,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     audiences: config.tokenAudiences,
     clusterId: config.mesh.clusterId,
   });
-  const programs = new WaypointTables(model);
+  const programs = new WaypointPrograms(world);
   const ads = new AdsService({
     model,
     authenticator,
@@ -243,6 +267,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const push = (sinceChangeMs: number) => {
     const start = performance.now();
     const change = model.flush();
+    programs.modelChanged(change);
     const flushMs = performance.now() - start;
     ads.push(change);
     ads.pushPrograms(programs.takeChange());

@@ -64,6 +64,21 @@ export class Fields {
     return undefined;
   }
 
+  number(name: string, least: number, most: number): number | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    if (typeof value === "number" && value >= least && value <= most) return value;
+    this.problem(name, `must be a number from ${least} to ${most}`);
+    return undefined;
+  }
+
+  boolean(name: string): boolean | undefined {
+    const value = this.raw(name);
+    if (value === undefined || typeof value === "boolean") return value;
+    this.problem(name, "must be true or false");
+    return undefined;
+  }
+
   oneOf<const T extends string>(name: string, allowed: readonly T[]): T | undefined {
     const value = this.raw(name);
     if (value === undefined) return undefined;

@@ -28,6 +28,7 @@ import { PolicyIndex } from "./policy-index.ts";
 import { ResourceTable, type TableChange } from "./resource-table.ts";
 import type { ScopeFacts } from "./scope.ts";
 import { selects } from "./selector-index.ts";
+import { ServedWorkloads } from "./served-workloads.ts";
 import { type ServiceDefinition, serviceMessage } from "./service-definition.ts";
 import type { ServiceEntryFacts } from "./service-entry.ts";
 import type { ServiceLookup } from "./service-lookup.ts";
@@ -57,6 +58,10 @@ export interface ModelChange {
   readonly authorizations: TableChange;
   /** Keys of Gateways that have other services or workloads behind them now. */
   readonly bound: ReadonlySet<string>;
+  /** Keys of services that are defined otherwise than before, or not at all any more. */
+  readonly definitions: ReadonlySet<string>;
+  /** Keys of services with other workloads than before. */
+  readonly served: ReadonlySet<string>;
 }
 
 export interface ModelEvents {
@@ -99,6 +104,7 @@ export class MeshModel {
   /** Not part of any resource: the certificate authority asks for them. */
   readonly serviceAccounts = new Collection<Meta>(() => this.#tellIdentityListeners());
 
+  readonly served = new ServedWorkloads();
   readonly #definitions = new DefinitionIndex();
   readonly #policies: PolicyIndex;
   readonly #podsOfNode = new OwnedNames();
@@ -138,6 +144,11 @@ export class MeshModel {
     return () => this.#serviceListeners.delete(listener);
   }
 
+  /** The definition in force. */
+  definition(key: string): ServiceDefinition | undefined {
+    return this.#definitions.active(key);
+  }
+
   *podsOnNode(node: string): Generator<PodFacts> {
     for (const key of this.#podsOfNode.of(node)) {
       const pod = this.pods.get(key);
@@ -167,11 +178,14 @@ export class MeshModel {
     this.#derive("WorkloadEntry", this.#dirty.workloadEntries, (key) => this.#deriveWorkloadEntry(key));
     this.#derive("ServiceEntry", this.#dirty.serviceEntries, (key) => this.#deriveServiceEntry(key));
     this.#derive("EndpointSlice", this.#dirty.slices, (key) => this.#deriveSlice(key));
+    const definitions = new Set(this.#dirty.services);
     this.#dirty.clear();
     return {
       addresses: this.addresses.takeChange(),
       authorizations: this.authorizations.takeChange(),
       bound: this.bound.takeChange(),
+      definitions,
+      served: this.served.takeChanged(),
     };
   }
 
@@ -438,9 +452,7 @@ export class MeshModel {
     const pod = this.pods.get(key);
     if (pod === undefined || pod.succeeded || pod.ips.length === 0) {
       const [namespace = "", name = ""] = key.split("/");
-      const uid = podUid(this.settings.clusterId, namespace, name);
-      this.addresses.delete(uid);
-      this.bound.set("workload", uid, undefined);
+      this.#deleteWorkload(podUid(this.settings.clusterId, namespace, name));
       return;
     }
     const services = new Map<string, PortList>();
@@ -515,7 +527,7 @@ export class MeshModel {
     const { locality } = endpoint;
     const all = this.#withWaypointPolicies(policies, undefined, services);
     const context = { settings, network, locality, services, policies: all, waypoint: undefined };
-    this.#setWorkload(endpointWorkload(endpoint, context));
+    this.#setWorkload(endpointWorkload(endpoint, context), endpoint.labels);
     return endpoint.workloadUid;
   }
 
@@ -564,11 +576,20 @@ export class MeshModel {
       value.uid,
       boundTo(this.#binding("workload", namespace, waypointWish(labels, namespace))),
     );
-    this.#setWorkload(value);
+    this.#setWorkload(value, labels);
   }
 
-  #setWorkload(value: Workload): void {
+  #setWorkload(value: Workload, labels: Labels): void {
+    const before = this.addresses.get(value.uid);
     this.#setAddress(value.uid, { case: "workload", value });
+    if (this.addresses.get(value.uid) === before && this.served.hasLabels(value.uid, labels)) return;
+    this.served.set(value.uid, labels, Object.keys(value.services));
+  }
+
+  #deleteWorkload(uid: string): void {
+    this.addresses.delete(uid);
+    this.bound.set("workload", uid, undefined);
+    this.served.delete(uid);
   }
 
   #setAddress(name: string, type: { case: "workload"; value: Workload } | { case: "service"; value: Service }): void {
@@ -576,10 +597,7 @@ export class MeshModel {
   }
 
   #removeUnowned(source: string, uids: ReadonlySet<string>): void {
-    for (const gone of this.#workloadsOf.replace(source, uids)) {
-      this.addresses.delete(gone);
-      this.bound.set("workload", gone, undefined);
-    }
+    for (const gone of this.#workloadsOf.replace(source, uids)) this.#deleteWorkload(gone);
   }
 }
 

@@ -221,6 +221,8 @@ export const DEPLOYMENTS: ResourceType<Deployment> = {
   plural: "deployments",
   namespaced: true,
 };
+export const VIRTUAL_SERVICES = istio("networking.istio.io", "VirtualService", "virtualservices");
+export const DESTINATION_RULES = istio("networking.istio.io", "DestinationRule", "destinationrules");
 
 export const REQUEST_AUTHENTICATIONS = istio("security.istio.io", "RequestAuthentication", "requestauthentications");
 export const HTTP_ROUTES = gatewayApi<RouteObject>("HTTPRoute", "httproutes");

@@ -1,0 +1,35 @@
+/** The kinds of objects that waypoints' programs are made of, beside the model's. */
+import { DESTINATION_RULES, VIRTUAL_SERVICES } from "#lib/kube/types.ts";
+import { type DestinationRuleFacts, destinationRuleFacts } from "../l7/istio/destination-rule.ts";
+import type { VirtualServiceFacts } from "../l7/istio/virtual-service.ts";
+import type { L7World } from "../l7/l7-world.ts";
+import { Accepted, type Verdict } from "../model/accepted.ts";
+import { type Input, istio } from "./inputs.ts";
+
+/** Told of every version of an object that was read. */
+export interface L7Verdicts {
+  virtualService(verdict: Verdict<VirtualServiceFacts>): void;
+  destinationRule(verdict: Verdict<DestinationRuleFacts>): void;
+}
+
+export function l7Inputs(world: L7World, verdicts: L7Verdicts): Input[] {
+  const { clusterDomain } = world.model.settings;
+  return [
+    istio(
+      VIRTUAL_SERVICES,
+      new Accepted(
+        world.virtualServices.all,
+        (object, problems) => world.virtualServiceReader.read(object, problems),
+        verdicts.virtualService,
+      ),
+    ),
+    istio(
+      DESTINATION_RULES,
+      new Accepted(
+        world.destinationRules.all,
+        (object, problems) => destinationRuleFacts(object, clusterDomain, problems),
+        verdicts.destinationRule,
+      ),
+    ),
+  ];
+}

@@ -1,0 +1,87 @@
+/** Everything that waypoints' programs are made of, and who is told when some of it changes. */
+import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
+import { DestinationRuleIndex } from "./istio/destination-rule-index.ts";
+import { type MeshConfigFacts, meshConfigFacts } from "./istio/mesh-config.ts";
+import { VirtualServiceReader } from "./istio/virtual-service.ts";
+import { VirtualServiceIndex } from "./istio/virtual-service-index.ts";
+import type { PolicySource, RouteSource } from "./sources.ts";
+
+/** What a program must derive again. Hosts may be wildcards. */
+export interface WorldListener {
+  virtualServicesChanged(hosts: ReadonlySet<string>): void;
+  destinationRulesChanged(hosts: ReadonlySet<string>): void;
+  modelChanged(change: Pick<ModelChange, "definitions" | "served">): void;
+  /** Routes of the Gateway API for the service of this key. */
+  routesChanged(service: string): void;
+  everythingChanged(): void;
+}
+
+export interface WorldEvents {
+  /** There is something to flush. */
+  readonly onDirty?: () => void;
+  /** A fault of ours: what is made of this object is out of date. */
+  readonly onFailure?: (kind: string, key: string, error: unknown) => void;
+}
+
+export class L7World {
+  readonly model: MeshModel;
+  readonly virtualServiceReader: VirtualServiceReader;
+  readonly virtualServices: VirtualServiceIndex;
+  readonly destinationRules: DestinationRuleIndex;
+  /** Absent: there are no routes of the Gateway API. */
+  routes: RouteSource | undefined;
+  policies: PolicySource | undefined;
+  #config: MeshConfigFacts = meshConfigFacts("", []);
+  readonly #listeners = new Set<WorldListener>();
+  readonly #events: WorldEvents;
+
+  constructor(model: MeshModel, events: WorldEvents = {}) {
+    this.model = model;
+    this.#events = events;
+    this.virtualServiceReader = new VirtualServiceReader(model.settings.clusterDomain);
+    this.virtualServices = new VirtualServiceIndex(
+      (hosts) => this.#tell((each) => each.virtualServicesChanged(hosts)),
+      (key) => this.virtualServiceReader.forget(key),
+    );
+    this.destinationRules = new DestinationRuleIndex((hosts) =>
+      this.#tell((each) => each.destinationRulesChanged(hosts)),
+    );
+  }
+
+  get config(): MeshConfigFacts {
+    return this.#config;
+  }
+
+  set config(config: MeshConfigFacts) {
+    this.#config = config;
+    this.#tell((each) => each.everythingChanged());
+  }
+
+  /** Until the returned function is called. */
+  listen(listener: WorldListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The model was flushed; call it before programs are. */
+  modelChanged(change: ModelChange): void {
+    if (change.definitions.size + change.served.size > 0) for (const each of this.#listeners) each.modelChanged(change);
+  }
+
+  routesChanged(service: string): void {
+    this.#tell((each) => each.routesChanged(service));
+  }
+
+  policiesChanged(): void {
+    this.#tell((each) => each.everythingChanged());
+  }
+
+  failed(kind: string, key: string, error: unknown): void {
+    this.#events.onFailure?.(kind, key, error);
+  }
+
+  #tell(what: (listener: WorldListener) => void): void {
+    for (const listener of this.#listeners) what(listener);
+    this.#events.onDirty?.();
+  }
+}

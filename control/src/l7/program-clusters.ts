@@ -1,0 +1,178 @@
+/** The clusters of one waypoint's program: those that its routes and policies name, and no others. */
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { serviceKey } from "#lib/xds/types.ts";
+import { ClusterSchema, EndpointsSchema, type SessionPersistence } from "#proto/l7_pb.ts";
+import { AddressSchema, type Workload } from "#proto/workload_pb.ts";
+import { OwnedNames } from "../model/owned-names.ts";
+import type { ResourceTable } from "../model/resource-table.ts";
+import type { ServiceDefinition } from "../model/service-definition.ts";
+import { type ClusterTarget, compileCluster, compileEndpoints, type LabelledWorkload } from "./cluster.ts";
+import { blocksFor, type MergedRule } from "./istio/destination-rule-index.ts";
+import { hostCovers, wildcardsOf } from "./istio/values.ts";
+import type { L7World } from "./l7-world.ts";
+import { References } from "./references.ts";
+
+/** What a route asks for. */
+export interface ClusterRequest {
+  readonly host: string;
+  readonly subset: string;
+  readonly port: number;
+  readonly tcp: boolean;
+  readonly session?: SessionPersistence;
+  readonly grpc: boolean;
+}
+
+export interface ClusterTables {
+  readonly clusters: ResourceTable;
+  readonly endpoints: ResourceTable;
+}
+
+const NO_LABELS = {};
+
+export class ProgramClusters {
+  readonly #world: L7World;
+  readonly #namespace: string;
+  readonly #tables: ClusterTables;
+  readonly #references = new References();
+  readonly #requests = new Map<string, ClusterRequest>();
+  readonly #namesOfHost = new OwnedNames();
+  readonly #dirty = new Set<string>();
+  readonly #dirtyEndpoints = new Set<string>();
+
+  constructor(world: L7World, namespace: string, tables: ClusterTables) {
+    this.#world = world;
+    this.#namespace = namespace;
+    this.#tables = tables;
+  }
+
+  /** The service behind a host, or the one of a wildcard that covers it. */
+  definitionOf(host: string): ServiceDefinition | undefined {
+    const { model } = this.#world;
+    const exact = model.serviceLookup.host(host, this.#namespace);
+    if (exact !== undefined) return exact;
+    for (const wildcard of wildcardsOf(host)) {
+      const definition = model.serviceLookup.host(wildcard, this.#namespace);
+      if (definition !== undefined) return definition;
+    }
+    return undefined;
+  }
+
+  ruleOf(definition: ServiceDefinition): MergedRule | undefined {
+    const { destinationRules, config, model } = this.#world;
+    return destinationRules.forHost(
+      definition.hostname,
+      { client: this.#namespace, service: definition.namespace, root: model.settings.rootNamespace },
+      config.destinationRuleExportTo,
+    );
+  }
+
+  /** Exactly these are used by `user`. */
+  use(user: string, wanted: ReadonlyMap<string, ClusterRequest>): void {
+    const { added, unused } = this.#references.set(user, new Set(wanted.keys()));
+    for (const name of added) {
+      const request = wanted.get(name) as ClusterRequest;
+      this.#requests.set(name, request);
+      this.#namesOfHost.add(request.host, name);
+      this.#dirty.add(name);
+    }
+    for (const name of unused) {
+      const request = this.#requests.get(name);
+      if (request !== undefined) this.#namesOfHost.remove(request.host, name);
+      this.#requests.delete(name);
+      this.#dirty.add(name);
+    }
+  }
+
+  /** Who uses a cluster of a host. */
+  *usersOf(host: string): Generator<string> {
+    for (const name of this.#namesOfHost.of(host)) yield* this.#references.usersOf(name);
+  }
+
+  markHost(pattern: string): void {
+    if (!pattern.startsWith("*")) {
+      for (const name of this.#namesOfHost.of(pattern)) this.#dirty.add(name);
+      return;
+    }
+    for (const [name, { host }] of this.#requests) if (hostCovers(pattern, host)) this.#dirty.add(name);
+  }
+
+  markEndpoints(host: string): void {
+    for (const name of this.#namesOfHost.of(host)) this.#dirtyEndpoints.add(name);
+  }
+
+  markEverything(): void {
+    for (const name of this.#requests.keys()) this.#dirty.add(name);
+  }
+
+  flush(): void {
+    for (const name of this.#dirty) this.#dirtyEndpoints.add(name);
+    for (const name of this.#dirtyEndpoints) {
+      try {
+        this.#derive(name);
+      } catch (error) {
+        this.#world.failed("cluster", name, error);
+      }
+    }
+    this.#dirty.clear();
+    this.#dirtyEndpoints.clear();
+  }
+
+  /** A host, port or subset that is not there has no cluster: the engine answers for it. */
+  #derive(name: string): void {
+    const { clusters, endpoints } = this.#tables;
+    const request = this.#requests.get(name);
+    const definition = request && this.definitionOf(request.host);
+    const port = definition?.ports.find(({ number }) => number === request?.port);
+    const rule = definition && this.ruleOf(definition);
+    const subset = rule?.subsets.get(request?.subset ?? "");
+    if (
+      request === undefined ||
+      definition === undefined ||
+      port === undefined ||
+      (request.subset !== "" && subset === undefined)
+    ) {
+      clusters.delete(name);
+      endpoints.delete(name);
+      return;
+    }
+    const { config, model } = this.#world;
+    const target: ClusterTarget = {
+      name,
+      definition,
+      port,
+      subset: request.subset,
+      ...(request.session === undefined ? {} : { session: request.session }),
+      grpc: request.grpc,
+    };
+    const blocks = blocksFor(rule, request.subset, port.number, config.trafficPolicy);
+    const distribution = model.namespaces.get(`/${definition.namespace}`)?.trafficDistribution;
+    const cluster = compileCluster(target, blocks, config, distribution);
+    if (this.#dirty.has(name)) clusters.set(name, toBinary(ClusterSchema, cluster));
+    const priorities = cluster.loadBalancer?.locality?.failoverPriority ?? [];
+    const key = serviceKey(definition.namespace, definition.hostname);
+    const compiled = compileEndpoints(
+      target,
+      key,
+      this.#workloads(key),
+      subset?.labels ?? NO_LABELS,
+      blocks,
+      priorities,
+    );
+    endpoints.set(name, toBinary(EndpointsSchema, compiled));
+  }
+
+  *#workloads(key: string): Generator<LabelledWorkload> {
+    for (const uid of this.#world.model.served.uidsOf(key)) {
+      const workload = workloadOf(this.#world, uid);
+      if (workload !== undefined) yield { workload, labels: this.#world.model.served.labelsOf(uid) ?? NO_LABELS };
+    }
+  }
+}
+
+/** As the model has derived it. */
+export function workloadOf(world: L7World, uid: string): Workload | undefined {
+  const resource = world.model.addresses.get(uid);
+  if (resource === undefined) return undefined;
+  const { type } = fromBinary(AddressSchema, resource.message);
+  return type.case === "workload" ? type.value : undefined;
+}

@@ -1,0 +1,219 @@
+/** The Destination of a service: what happens on each of its ports. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  Chain_Protocol,
+  ChainSchema,
+  DestinationPortSchema,
+  DestinationSchema,
+  type RetryPolicy,
+  type Route,
+  RouteSchema,
+  type TcpRoute,
+  type TlsRoute,
+  VirtualHostSchema,
+} from "#proto/l7_pb.ts";
+import { AppProtocol } from "#proto/workload_pb.ts";
+import { keyOf } from "../model/meta.ts";
+import type { DefinitionPort, ServiceDefinition } from "../model/service-definition.ts";
+import type { MeshRouting } from "./gateway-api/mesh-routes.ts";
+import { compileHttpRule, matchesOf } from "./http-routes.ts";
+import { isCatchAll } from "./istio/http-match.ts";
+import type { HostPort, HttpRuleFacts } from "./istio/http-rule.ts";
+import type { VirtualServiceFacts } from "./istio/virtual-service.ts";
+import { compileTcpRule, compileTlsRule } from "./stream-routes.ts";
+import { Rope } from "./wire.ts";
+
+/** Servers speak first there: nobody may wait for a client's first bytes. */
+const SERVER_FIRST_PORTS = new Set([25, 53, 3_306, 27_017]);
+const DESTINATION_PORTS = 6;
+const PORT_CHAIN = 2;
+const CHAIN_HTTP = 2;
+const ROUTES_HOSTS = 1;
+const HOST_ROUTES = 3;
+
+export interface DestinationContext {
+  readonly virtualServices: readonly VirtualServiceFacts[];
+  rulesOf(facts: VirtualServiceFacts): readonly HttpRuleFacts[];
+  readonly retry: RetryPolicy | null;
+  readonly policies: readonly string[];
+  readonly jwt: readonly string[];
+  gatewayRouting(port: number): MeshRouting | undefined;
+  cluster(target: HostPort, listenerPort: number, tcp: boolean): string;
+  hashes(target: HostPort): boolean;
+  readonly cache: RuleCache;
+}
+
+/** Encoded routes of a rule by port, good while the clusters in them are called the same. */
+export class RuleCache {
+  readonly #entries = new WeakMap<HttpRuleFacts, Map<string, { key: string; bytes: Uint8Array }>>();
+
+  get(rule: HttpRuleFacts, where: string, key: string, make: () => Uint8Array): Uint8Array {
+    let entries = this.#entries.get(rule);
+    if (entries === undefined) {
+      entries = new Map();
+      this.#entries.set(rule, entries);
+    }
+    const known = entries.get(where);
+    if (known?.key === key) return known.bytes;
+    const bytes = make();
+    entries.set(where, { key, bytes });
+    return bytes;
+  }
+}
+
+export function encodeServiceDestination(
+  name: string,
+  definition: ServiceDefinition,
+  context: DestinationContext,
+): Uint8Array {
+  const head = toBinary(
+    DestinationSchema,
+    create(DestinationSchema, {
+      name,
+      namespace: definition.namespace,
+      hostname: definition.hostname,
+      serviceName: definition.name,
+      addresses: definition.addresses.filter(({ length }) => length === undefined).map(({ ip }) => ip),
+    }),
+  );
+  const rope = new Rope().bytes(head);
+  for (const port of definition.ports) {
+    const entry = new Rope()
+      .bytes(toBinary(DestinationPortSchema, create(DestinationPortSchema, { port: port.number })))
+      .field(PORT_CHAIN, encodeChain(definition, port, context));
+    rope.field(DESTINATION_PORTS, entry);
+  }
+  return rope.finish();
+}
+
+/** By what the port is declared to speak. */
+export function protocolOf(port: Pick<DefinitionPort, "number" | "appProtocol">): Chain_Protocol {
+  switch (port.appProtocol) {
+    case AppProtocol.HTTP11:
+    case AppProtocol.HTTP2:
+    case AppProtocol.GRPC:
+      return Chain_Protocol.HTTP;
+    case AppProtocol.TLS:
+      return Chain_Protocol.TLS;
+    case AppProtocol.TCP:
+      return Chain_Protocol.TCP;
+    default:
+      return SERVER_FIRST_PORTS.has(port.number) ? Chain_Protocol.TCP : Chain_Protocol.SNIFF;
+  }
+}
+
+function encodeChain(definition: ServiceDefinition, port: DefinitionPort, context: DestinationContext): Rope {
+  const routing = context.gatewayRouting(port.number);
+  const declared = protocolOf(port);
+  // Whoever attaches an HTTP route to a port says that it is one of HTTP.
+  const protocol = routing?.family === "http" && declared !== Chain_Protocol.SNIFF ? Chain_Protocol.HTTP : declared;
+  const speaksHttp = protocol === Chain_Protocol.HTTP || protocol === Chain_Protocol.SNIFF;
+  const speaksStreams = protocol !== Chain_Protocol.HTTP;
+  const chain = create(ChainSchema, {
+    protocol,
+    tls: speaksStreams ? tlsRoutes(port, routing, context) : [],
+    tcp: speaksStreams ? tcpRoutes(definition, port, routing, context) : [],
+    policies: [...context.policies],
+    jwt: [...context.jwt],
+  });
+  const rope = new Rope().bytes(toBinary(ChainSchema, chain));
+  if (!speaksHttp) return rope;
+  const host = new Rope().bytes(
+    toBinary(VirtualHostSchema, create(VirtualHostSchema, { name: `inbound|http|${port.number}`, domains: ["*"] })),
+  );
+  for (const bytes of httpRoutes(definition, port, routing, context)) host.bytes(bytes);
+  return rope.field(CHAIN_HTTP, new Rope().field(ROUTES_HOSTS, host));
+}
+
+function* httpRoutes(
+  definition: ServiceDefinition,
+  port: DefinitionPort,
+  routing: MeshRouting | undefined,
+  context: DestinationContext,
+): Generator<Uint8Array> {
+  if (routing?.family === "http") {
+    yield encodeRoutes(routing.routes);
+    return;
+  }
+  let some = false;
+  for (const facts of context.virtualServices) {
+    const origin = `VirtualService/${keyOf(facts)}`;
+    for (const rule of context.rulesOf(facts)) {
+      const matches = matchesOf(rule, port.number);
+      if (matches === undefined || rule.action.kind === "delegate") continue;
+      some = true;
+      yield encodeRule(rule, port, origin, context);
+      // Nothing comes past it.
+      if (matches.length === 0 || matches.some(isCatchAll)) return;
+    }
+  }
+  if (!some) yield encodeRule(defaultRule(definition.hostname), port, "", context);
+}
+
+function encodeRule(
+  rule: HttpRuleFacts,
+  port: DefinitionPort,
+  origin: string,
+  context: DestinationContext,
+): Uint8Array {
+  const targets: readonly HostPort[] = [
+    ...(rule.action.kind === "route" ? rule.action.destinations : []),
+    ...(rule.traits.mirrors ?? []),
+  ];
+  const names = targets.map((target) => context.cluster(target, port.number, false));
+  const only = rule.action.kind === "route" && rule.action.destinations.length === 1 ? targets[0] : undefined;
+  const hashes = only !== undefined && context.hashes(only);
+  return context.cache.get(rule, `${port.number} ${origin}`, `${hashes} ${names.join(" ")}`, () => {
+    const nameOf = new Map(targets.map((target, index) => [target, names[index] ?? ""]));
+    const cluster = (target: HostPort) => nameOf.get(target) ?? "";
+    return encodeRoutes(
+      compileHttpRule(rule, { port: port.number, origin, retry: context.retry, cluster, hashes: () => hashes }),
+    );
+  });
+}
+
+function encodeRoutes(routes: readonly Route[]): Uint8Array {
+  const rope = new Rope();
+  for (const route of routes) rope.field(HOST_ROUTES, toBinary(RouteSchema, route));
+  return rope.finish();
+}
+
+/** Everything to the service itself. */
+function defaultRule(host: string): HttpRuleFacts {
+  const destination = { host, subset: "", weight: 1 };
+  return { name: "default", matches: [], action: { kind: "route", destinations: [destination] }, traits: {} };
+}
+
+function tlsRoutes(port: DefinitionPort, routing: MeshRouting | undefined, context: DestinationContext): TlsRoute[] {
+  if (routing !== undefined) return routing.family === "tls" ? [...routing.routes] : [];
+  return context.virtualServices.flatMap((facts) =>
+    facts.tls.flatMap((rule) => compileTlsRule(rule, streamContext(facts, port, context))),
+  );
+}
+
+function tcpRoutes(
+  definition: ServiceDefinition,
+  port: DefinitionPort,
+  routing: MeshRouting | undefined,
+  context: DestinationContext,
+): TcpRoute[] {
+  if (routing?.family === "tcp") return [...routing.routes];
+  const routes = context.virtualServices.flatMap((facts) =>
+    facts.tcp.flatMap((rule) => compileTcpRule(rule, streamContext(facts, port, context))),
+  );
+  if (routes.length > 0) return routes;
+  const own = { host: definition.hostname, subset: "", port: port.number };
+  const cluster = context.cluster(own, port.number, true);
+  return compileTcpRule(
+    { matches: [], destinations: [{ ...own, weight: 1 }] },
+    { port: port.number, origin: "", cluster: () => cluster },
+  );
+}
+
+function streamContext(facts: VirtualServiceFacts, port: DefinitionPort, context: DestinationContext) {
+  return {
+    port: port.number,
+    origin: `VirtualService/${keyOf(facts)}`,
+    cluster: (target: HostPort) => context.cluster(target, port.number, true),
+  };
+}

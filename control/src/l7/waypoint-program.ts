@@ -1,0 +1,350 @@
+/**
+ * The L7 program of one waypoint. Changes mark what is made of them, `flush` makes just that again; what comes out is a
+ * pure function of the world and of what is bound to the waypoint.
+ */
+
+import { hash } from "node:crypto";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { L7_TYPE_URLS, type L7TypeUrl, type TypeUrl } from "#lib/xds/types.ts";
+import {
+  ClusterSchema,
+  DestinationSchema,
+  EndpointsSchema,
+  JwtSchema,
+  PolicySchema,
+  SessionPersistenceSchema,
+  SettingsSchema,
+} from "#proto/l7_pb.ts";
+import { AppProtocol } from "#proto/workload_pb.ts";
+import { OwnedNames } from "../model/owned-names.ts";
+import { ResourceTable, type TableChange } from "../model/resource-table.ts";
+import type { ServiceDefinition } from "../model/service-definition.ts";
+import type { ClusterNamer } from "./destination.ts";
+import type { HostPort } from "./istio/http-rule.ts";
+import { DEFAULT_RETRY } from "./istio/http-traits.ts";
+import { hostCovers } from "./istio/values.ts";
+import type { L7World, WorldListener } from "./l7-world.ts";
+import { type ClusterRequest, ProgramClusters, workloadOf } from "./program-clusters.ts";
+import type { Target } from "./security/policy-target.ts";
+import { encodeServiceDestination, RuleCache } from "./service-destination.ts";
+import { compileWorkload } from "./workload-destination.ts";
+
+export interface WaypointIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly gatewayClass: string;
+}
+
+/** What is bound to a waypoint: keys of services (`namespace/hostname`) and uids of workloads. */
+export interface WaypointBinding {
+  readonly services: ReadonlySet<string>;
+  readonly workloads: ReadonlySet<string>;
+}
+
+const PREFIX = "type.googleapis.com/weft.l7.";
+
+/** The types without what all have in front. */
+type NameOf<T extends L7TypeUrl> = T extends `type.googleapis.com/weft.l7.${infer Name}` ? Name : never;
+type ProgramType = NameOf<L7TypeUrl>;
+
+const SETTINGS = "settings";
+const SESSION_HEX_DIGITS = 8;
+
+export class WaypointProgram {
+  readonly waypoint: WaypointIdentity;
+  readonly tables: Readonly<Record<ProgramType, ResourceTable>>;
+  readonly byType: ReadonlyMap<TypeUrl, ResourceTable>;
+  readonly #world: L7World;
+  readonly #clusters: ProgramClusters;
+  #cache = new RuleCache();
+  #services: ReadonlySet<string> = new Set();
+  #workloads: ReadonlySet<string> = new Set();
+  readonly #keysOfHost = new OwnedNames();
+  readonly #clustersOfWorkload = new OwnedNames();
+  readonly #dirtyServices = new Set<string>();
+  readonly #dirtyWorkloads = new Set<string>();
+  #dirtySettings = true;
+  readonly #stop: () => void;
+
+  constructor(world: L7World, waypoint: WaypointIdentity, binding: WaypointBinding) {
+    this.#world = world;
+    this.waypoint = waypoint;
+    this.byType = new Map(L7_TYPE_URLS.map((type) => [type, new ResourceTable(type, { versioned: true })]));
+    this.tables = Object.fromEntries(
+      [...this.byType].map(([type, table]) => [type.slice(PREFIX.length), table]),
+    ) as unknown as Record<ProgramType, ResourceTable>;
+    this.#clusters = new ProgramClusters(world, waypoint.namespace, {
+      clusters: this.tables.Cluster,
+      endpoints: this.tables.Endpoints,
+    });
+    this.#stop = world.listen(this.#listener());
+    this.bind(binding);
+  }
+
+  /** Nobody asks for it any more. */
+  close(): void {
+    this.#stop();
+  }
+
+  bind({ services, workloads }: WaypointBinding): void {
+    for (const key of difference(services, this.#services)) {
+      const host = hostOf(key);
+      if (services.has(key)) this.#keysOfHost.add(host, key);
+      else this.#keysOfHost.remove(host, key);
+      this.#dirtyServices.add(key);
+      this.#dirtySettings = true;
+      // Its clusters are called otherwise now.
+      this.#markUsers(host);
+    }
+    for (const uid of difference(workloads, this.#workloads)) this.#dirtyWorkloads.add(uid);
+    this.#services = new Set(services);
+    this.#workloads = new Set(workloads);
+  }
+
+  flush(): ReadonlyMap<TypeUrl, TableChange> {
+    for (const key of this.#dirtyServices) this.#guarded("service", key, () => this.#deriveService(key));
+    for (const uid of this.#dirtyWorkloads) this.#guarded("workload", uid, () => this.#deriveWorkload(uid));
+    if (this.#dirtySettings) this.#guarded("waypoint", this.waypoint.name, () => this.#deriveSettings());
+    this.#clusters.flush();
+    this.#dirtyServices.clear();
+    this.#dirtyWorkloads.clear();
+    this.#dirtySettings = false;
+    const changes = new Map<TypeUrl, TableChange>();
+    for (const [type, table] of this.byType) {
+      const change = table.takeChange();
+      if (change.changed.size + change.removed.size > 0) changes.set(type, change);
+    }
+    return changes;
+  }
+
+  // ---- what a change touches ------------------------------------------------------------------------------------
+
+  #listener(): WorldListener {
+    return {
+      virtualServicesChanged: (hosts) => {
+        for (const host of hosts) this.#markServicesOf(host);
+      },
+      destinationRulesChanged: (hosts) => {
+        for (const host of hosts) {
+          this.#clusters.markHost(host);
+          // Whether a rule hashes decides about retries of routes to it.
+          if (host.startsWith("*")) this.#markAllServices();
+          else this.#markUsers(host);
+        }
+      },
+      modelChanged: ({ definitions, served }) => {
+        for (const key of definitions) {
+          const host = hostOf(key);
+          if (this.#services.has(key)) this.#dirtyServices.add(key);
+          this.#clusters.markHost(host);
+          this.#markUsers(host);
+        }
+        for (const key of served) this.#clusters.markEndpoints(hostOf(key));
+        if (this.#workloads.size > 0) for (const uid of this.#workloads) this.#dirtyWorkloads.add(uid);
+      },
+      routesChanged: (key) => {
+        if (this.#services.has(key)) this.#dirtyServices.add(key);
+      },
+      everythingChanged: () => {
+        this.#cache = new RuleCache();
+        this.#dirtySettings = true;
+        this.#clusters.markEverything();
+        this.#markAllServices();
+        for (const uid of this.#workloads) this.#dirtyWorkloads.add(uid);
+      },
+    };
+  }
+
+  #markServicesOf(pattern: string): void {
+    if (!pattern.startsWith("*")) {
+      for (const key of this.#keysOfHost.of(pattern)) this.#dirtyServices.add(key);
+      return;
+    }
+    for (const key of this.#services) if (hostCovers(pattern, hostOf(key))) this.#dirtyServices.add(key);
+  }
+
+  #markUsers(host: string): void {
+    for (const user of this.#clusters.usersOf(host)) if (this.#services.has(user)) this.#dirtyServices.add(user);
+  }
+
+  #markAllServices(): void {
+    for (const key of this.#services) this.#dirtyServices.add(key);
+  }
+
+  // ---- derivation -----------------------------------------------------------------------------------------------
+
+  /** What cannot be derived stays as it was, and stops nothing else. */
+  #guarded(kind: string, key: string, derive: () => void): void {
+    try {
+      derive();
+    } catch (error) {
+      this.#world.failed(kind, key, error);
+    }
+  }
+
+  #deriveService(key: string): void {
+    const { model, virtualServices, config, routes, policies } = this.#world;
+    const definition = this.#services.has(key) ? model.definition(key) : undefined;
+    const used = new Map<string, ClusterRequest>();
+    if (definition === undefined) {
+      this.tables.Destination.delete(key);
+    } else {
+      const { namespace } = this.waypoint;
+      const exported = config.virtualServiceExportTo;
+      const target: Target = { kind: definition.source, namespace: definition.namespace, name: definition.name };
+      const message = encodeServiceDestination(key, definition, {
+        virtualServices: virtualServices.forService(definition, namespace, exported),
+        rulesOf: (facts) => virtualServices.rulesOf(facts, exported),
+        retry: config.retry === undefined ? DEFAULT_RETRY : config.retry,
+        policies: policies?.policiesFor(target) ?? [],
+        jwt: policies?.jwtFor(target) ?? [],
+        gatewayRouting: (port) =>
+          routes?.routesFor(definition, port, {
+            services: model.serviceLookup,
+            cluster: this.#namer(used),
+            defaultRetry: config.retry === undefined ? DEFAULT_RETRY : (config.retry ?? undefined),
+          }),
+        cluster: (wanted, listenerPort, tcp) => this.#clusterFor(used, wanted, listenerPort, tcp),
+        hashes: (wanted) => this.#hashes(wanted),
+        cache: this.#cache,
+      });
+      this.tables.Destination.set(key, message);
+    }
+    this.#clusters.use(key, used);
+  }
+
+  #namer(used: Map<string, ClusterRequest>): ClusterNamer {
+    return ({ hostname, port, session, grpc = false }) => {
+      const request = {
+        host: hostname,
+        subset: "",
+        port,
+        tcp: false,
+        grpc,
+        ...(session === undefined ? {} : { session }),
+      };
+      return this.#name(used, request);
+    };
+  }
+
+  #clusterFor(used: Map<string, ClusterRequest>, target: HostPort, listenerPort: number, tcp: boolean): string {
+    const { host, subset } = target;
+    const ports = this.#clusters.definitionOf(host)?.ports ?? [];
+    const port = target.port ?? (ports.length === 1 ? ports[0]?.number : undefined) ?? listenerPort;
+    return this.#name(used, { host, subset, port, tcp, grpc: false });
+  }
+
+  /** As Istio's access logs call them: `inbound-vip|9080|http/v1|reviews...` here, `outbound|...` elsewhere. */
+  #name(used: Map<string, ClusterRequest>, request: ClusterRequest): string {
+    const { host, subset, port, tcp, session, grpc } = request;
+    const definition = this.#clusters.definitionOf(host);
+    const declared = definition?.ports.find(({ number }) => number === port)?.appProtocol;
+    const variant = [
+      ...(subset === "" ? [] : [subset]),
+      ...(grpc && declared !== AppProtocol.GRPC && declared !== AppProtocol.HTTP2 ? ["grpc"] : []),
+      ...(session === undefined ? [] : [`session-${sessionHash(session)}`]),
+    ];
+    const bound = definition !== undefined && this.#services.has(`${definition.namespace}/${definition.hostname}`);
+    const name = bound
+      ? `inbound-vip|${port}|${[tcp ? "tcp" : "http", ...variant].join("/")}|${host}`
+      : `outbound|${port}|${variant.join("/")}|${host}`;
+    used.set(name, request);
+    return name;
+  }
+
+  #hashes({ host, subset, port }: HostPort): boolean {
+    const definition: ServiceDefinition | undefined = this.#clusters.definitionOf(host);
+    const rule = definition && this.#clusters.ruleOf(definition);
+    const own = rule?.subsets.get(subset)?.policy;
+    const blocks = (policy: typeof own) => (port === undefined ? undefined : policy?.ports.get(port)) ?? policy;
+    const balancer = blocks(own)?.loadBalancer ?? blocks(rule?.policy)?.loadBalancer;
+    return (balancer?.message.hash.length ?? 0) > 0;
+  }
+
+  #deriveWorkload(uid: string): void {
+    const workload = this.#workloads.has(uid) ? workloadOf(this.#world, uid) : undefined;
+    const { model, config } = this.#world;
+    const names = new Set<string>();
+    if (workload === undefined) {
+      this.tables.Destination.delete(uid);
+    } else {
+      const retry = config.retry === undefined ? DEFAULT_RETRY : config.retry;
+      const labels = model.served.labelsOf(uid) ?? {};
+      const program = compileWorkload(workload, labels, (key) => model.definition(key), retry);
+      this.tables.Destination.set(uid, toBinary(DestinationSchema, program.destination));
+      for (const cluster of program.clusters) {
+        this.tables.Cluster.set(cluster.name, toBinary(ClusterSchema, cluster));
+        names.add(cluster.name);
+      }
+      for (const each of program.endpoints) this.tables.Endpoints.set(each.cluster, toBinary(EndpointsSchema, each));
+    }
+    for (const gone of this.#clustersOfWorkload.replace(uid, names)) {
+      this.tables.Cluster.delete(gone);
+      this.tables.Endpoints.delete(gone);
+    }
+  }
+
+  #deriveSettings(): void {
+    const { model, config, policies } = this.#world;
+    const { namespace, name, gatewayClass } = this.waypoint;
+    const targets: Target[] = [
+      { kind: "Gateway", namespace, name },
+      { kind: "GatewayClass", namespace: "", name: gatewayClass },
+    ];
+    const settings = create(SettingsSchema, {
+      trustDomain: config.trustDomain ?? model.settings.trustDomain,
+      trustDomainAliases: [...config.trustDomainAliases],
+      clusterId: model.settings.clusterId,
+      pathNormalization: config.pathNormalization,
+      trustedProxies: config.trustedProxies,
+      proxyName: `${name}.${namespace}`,
+      policies: targets.flatMap((target) => policies?.policiesFor(target) ?? []),
+      jwt: targets.flatMap((target) => policies?.jwtFor(target) ?? []),
+    });
+    this.tables.Settings.set(SETTINGS, toBinary(SettingsSchema, settings));
+    this.#derivePolicies(targets);
+  }
+
+  /** Those of the waypoint and of what is bound to it. */
+  #derivePolicies(own: readonly Target[]): void {
+    const { model, policies } = this.#world;
+    const targets = [...own];
+    for (const key of this.#services) {
+      const definition = model.definition(key);
+      if (definition !== undefined)
+        targets.push({ kind: definition.source, namespace: definition.namespace, name: definition.name });
+    }
+    const used = new Map<string, ClusterRequest>();
+    const wanted = new Set<string>();
+    const rules = new Set<string>();
+    for (const target of targets) {
+      for (const each of policies?.policiesFor(target) ?? []) wanted.add(each);
+      for (const each of policies?.jwtFor(target) ?? []) rules.add(each);
+    }
+    for (const name of wanted) {
+      const policy = policies?.policy(name, this.#namer(used));
+      if (policy !== undefined) this.tables.Policy.set(name, toBinary(PolicySchema, policy));
+    }
+    for (const name of rules) {
+      const jwt = policies?.jwt(name);
+      if (jwt !== undefined) this.tables.Jwt.set(name, toBinary(JwtSchema, jwt));
+    }
+    for (const name of [...this.tables.Policy.names()]) if (!wanted.has(name)) this.tables.Policy.delete(name);
+    for (const name of [...this.tables.Jwt.names()]) if (!rules.has(name)) this.tables.Jwt.delete(name);
+    this.#clusters.use("policies", used);
+  }
+}
+
+function hostOf(key: string): string {
+  return key.slice(key.indexOf("/") + 1);
+}
+
+function sessionHash(session: NonNullable<ClusterRequest["session"]>): string {
+  return hash("sha1", toBinary(SessionPersistenceSchema, session), "hex").slice(0, SESSION_HEX_DIGITS);
+}
+
+/** What is in one of both. */
+function* difference(a: ReadonlySet<string>, b: ReadonlySet<string>): Generator<string> {
+  for (const each of a) if (!b.has(each)) yield each;
+  for (const each of b) if (!a.has(each)) yield each;
+}
