@@ -44,7 +44,9 @@ describe("docs/reference", () => {
     ["agent", "## Agent"],
     ["control", "## Control plane"],
   ])("configuration.md names every variable that the %s reads, and none that nobody reads", (part, heading) => {
-    const source = read(`../../${part}/src/config.ts`);
+    // What clients of the control plane have in common is read in lib.
+    const shared = part === "agent" ? ["../../lib/src/xds/peer.ts", "../../lib/src/env.ts"].map(read) : [];
+    const source = [read(`../../${part}/src/config.ts`), ...shared].join("\n");
     const quoted = [...source.matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|NETWORK)"/g)].map(([, name = ""]) => name);
     const inSource = new Set([...quoted, ...READ_BY_LIB]);
     for (const prefix of part === "agent" ? ["XDS", "CA"] : []) {
@@ -141,7 +143,8 @@ describe("docs/reference", () => {
   });
 
   it("admin.md lists the requests that the agent answers", () => {
-    const source = read("../../agent/src/admin/admin.ts").split("export function metricsRoutes")[0] ?? "";
+    const own = read("../../agent/src/admin/admin.ts").split("export function metricsRoutes")[0] ?? "";
+    const source = own + read("../../lib/src/admin-routes.ts").split("export function metricsRoutes")[0];
     const answered = [...source.matchAll(/"((?:GET|POST) \/\w+)":/g)].map(([, request]) => request);
     const documented = rows(read("admin.md")).map(([cell = ""]) => cell.replaceAll("`", ""));
     expect(documented.filter((cell) => /^(GET|POST) /.test(cell))).toEqual(answered);
