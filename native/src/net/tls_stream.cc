@@ -286,7 +286,7 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
     const long n = BIO_get_mem_data(out_bio_, &bytes);
     if (n <= 0) return;
     below_->Write({reinterpret_cast<const uint8_t*>(bytes), static_cast<size_t>(n)});
-    BIO_reset(out_bio_);
+    [[maybe_unused]] const int emptied = BIO_reset(out_bio_);
   }
 
   void Flush() {
