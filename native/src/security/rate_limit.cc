@@ -235,4 +235,9 @@ Result<std::shared_ptr<const RateLimitProgram>> RateLimitProgram::Compile(const 
   return std::shared_ptr<const RateLimitProgram>(std::move(program));
 }
 
+std::unique_ptr<l7::Filter> MakeRateLimitFilter(std::shared_ptr<const RateLimitProgram> chain,
+                                                std::shared_ptr<const RateLimitProgram> route) {
+  return std::make_unique<RateLimitFilter>(std::move(chain), std::move(route));
+}
+
 }  // namespace weft::security
