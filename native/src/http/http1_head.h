@@ -7,7 +7,7 @@
 #include "http/message.h"
 
 // HTTP/1 heads (RFC 9112), read strictly: where two readers could disagree on where a message ends, it is refused. Own
-// code and not llhttp: see docs/adr/0012.
+// code and not llhttp: see docs/adr/0013.
 namespace weft::http {
 
 // Where the body of a message ends.
