@@ -25,7 +25,7 @@ uint64_t HashText(std::string_view text, uint64_t seed) {
     text.remove_prefix(8);
   }
   uint64_t tail = 0;
-  std::memcpy(&tail, text.data(), text.size());
+  if (!text.empty()) std::memcpy(&tail, text.data(), text.size());
   return Mix(hash ^ tail);
 }
 
