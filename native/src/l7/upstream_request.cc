@@ -6,6 +6,11 @@
 
 namespace weft::l7 {
 
+// With its loop or at the end of a turn: nothing of its pool is on the stack.
+UpstreamRequest::~UpstreamRequest() {
+  if (stream_ != nullptr) stream_->Reset(http::StreamError::kLocal);
+}
+
 void UpstreamRequest::Start(std::unique_ptr<upstream::Attempt> attempt, const http::RequestHead& head, bool end,
                             bool grpc) {
   attempt_ = std::move(attempt);
@@ -50,8 +55,9 @@ void UpstreamRequest::OnConnection(http::ClientConnection& connection) {
 
 void UpstreamRequest::OnPoolFailure(upstream::PoolFailure failure, std::string_view detail) {
   const UpstreamFailure mapped = FailureOf(failure);
-  std::string text(detail);
-  if (failure == upstream::PoolFailure::kConnectFailure) text.insert(0, "delayed connect error: ");
+  std::string text;
+  if (failure == upstream::PoolFailure::kConnectFailure) text.append("delayed connect error: ").append(detail);
+  if (failure == upstream::PoolFailure::kTlsFailure) text = detail;
   if (connecting_) {
     early_ = Early{mapped, std::move(text)};
     return;

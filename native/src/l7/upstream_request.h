@@ -37,7 +37,7 @@ class UpstreamRequest final : private upstream::PoolWaiter, private http::Client
   };
 
   UpstreamRequest(LoopContext& context, Owner& owner) : context_(context), owner_(owner) {}
-  ~UpstreamRequest() { Reset(); }
+  ~UpstreamRequest();
 
   // `head` and, when `end` says so, nothing else. May call the owner before it returns.
   void Start(std::unique_ptr<upstream::Attempt> attempt, const http::RequestHead& head, bool end, bool grpc);
