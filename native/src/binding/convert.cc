@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "binding/values.h"
+
 namespace weft::binding {
 namespace {
 
@@ -30,35 +32,7 @@ std::optional<weft_reason> ReasonOf(const std::string& label) {
   return std::nullopt;
 }
 
-std::string Text(const Napi::Object& from, const char* key) {
-  const Napi::Value value = from.Get(key);
-  return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
-}
-
-double Number(const Napi::Object& from, const char* key, double otherwise = 0) {
-  const Napi::Value value = from.Get(key);
-  return value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : otherwise;
-}
-
-bool Flag(const Napi::Object& from, const char* key, bool otherwise) {
-  const Napi::Value value = from.Get(key);
-  return value.IsBoolean() ? value.As<Napi::Boolean>().Value() : otherwise;
-}
-
 PodId Pod(const Napi::Object& from, const char* key = "pod") { return static_cast<PodId>(Number(from, key)); }
-
-// Calls `visit` for each element; stops at the first error.
-template <typename Visit>
-Status ForEach(const Napi::Object& from, const char* key, Visit visit) {
-  const Napi::Value value = from.Get(key);
-  if (!value.IsArray()) return Ok{};
-  const Napi::Array array = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    const Napi::HandleScope scope(from.Env());
-    if (Status status = visit(array.Get(i)); !status) return status;
-  }
-  return Ok{};
-}
 
 std::vector<std::string> Texts(const Napi::Object& from, const char* key) {
   std::vector<std::string> texts;

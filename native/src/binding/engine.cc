@@ -190,19 +190,12 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   Napi::Env::CleanupHook<void (*)(EngineObject*), EngineObject> cleanup_;
 };
 
-// Per environment: the class behind createEngine.
-struct Constructor {
-  Napi::FunctionReference engine;
-};
-
 }  // namespace
 
-void InitEngine(Napi::Env env, Napi::Object exports) {
-  auto* constructor = new Constructor{Napi::Persistent(EngineObject::Define(env))};
-  env.SetInstanceData(constructor);
+void InitEngine(Napi::Env env, Napi::Object exports, Constructors& constructors) {
+  constructors.engine = Napi::Persistent(EngineObject::Define(env));
   exports.Set("createEngine", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
-                auto* made = info.Env().GetInstanceData<Constructor>();
-                return made->engine.New({info[0], info[1]});
+                return info.Env().GetInstanceData<Constructors>()->engine.New({info[0], info[1]});
               }));
 }
 

@@ -1,13 +1,18 @@
 #include <napi.h>
 
 #include "binding/bpf.h"
+#include "binding/constructors.h"
 #include "binding/engine.h"
+#include "binding/l7_engine.h"
 
 namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   weft::binding::InitBpf(env, exports);
-  weft::binding::InitEngine(env, exports);
+  auto* constructors = new weft::binding::Constructors;
+  env.SetInstanceData(constructors);
+  weft::binding::InitEngine(env, exports, *constructors);
+  weft::binding::InitL7Engine(env, exports, *constructors);
   return exports;
 }
 

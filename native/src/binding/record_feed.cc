@@ -35,9 +35,12 @@ void RecordFeed::Hand(Napi::Env env, const Napi::Function& on_records, telemetry
 }
 
 void RecordFeed::Close(Napi::Env env) {
-  if (std::exchange(closed_, true)) return;
-  Hand(env, on_records_.Value(), *queue_);
-  callback_.Release();
+  if (!closed_) Hand(env, on_records_.Value(), *queue_);
+  Abandon();
+}
+
+void RecordFeed::Abandon() {
+  if (!std::exchange(closed_, true)) callback_.Release();
 }
 
 }  // namespace weft::binding

@@ -17,6 +17,8 @@ class RecordFeed final {
   const std::shared_ptr<telemetry::RecordQueue>& queue() const { return queue_; }
   // Hands over what the loops left behind when they ended, then makes no calls.
   void Close(Napi::Env env);
+  // The same where JavaScript cannot be called any more: what is left is lost.
+  void Abandon();
 
  private:
   static void Deliver(Napi::Env env, Napi::Function on_records, std::shared_ptr<telemetry::RecordQueue>* context,
