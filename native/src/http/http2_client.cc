@@ -56,7 +56,7 @@ class Http2Client final : public ClientConnection, public Http2Connection {
  public:
   Http2Client(LoopContext& context, std::unique_ptr<ByteStream> stream, Owner& owner, const ClientLimits& limits)
       : Http2Connection(context, std::move(stream), false), owner_(owner), max_streams_(limits.max_concurrent_streams) {
-    Start({limits.max_header_bytes, limits.max_headers, limits.stream_window, limits.connection_window, 0});
+    Start({limits.max_header_bytes, limits.max_headers, limits.stream_window, limits.connection_window, 0}, {});
   }
 
   ClientStream* Open(const RequestHead& head, bool end, ClientStream::Handler& handler) override;

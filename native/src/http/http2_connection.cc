@@ -106,6 +106,7 @@ Http2Connection::Http2Connection(LoopContext& context, std::unique_ptr<ByteStrea
     : context_(context),
       stream_(std::move(stream)),
       server_(server),
+      first_task_([this] { OnBytes({}); }),
       flush_task_([this] { Flush(); }),
       ended_task_([this] { OnEnded(StreamEnd::kAborted, {}); }) {
   nghttp2_session_callbacks* callbacks = nullptr;
@@ -135,8 +136,10 @@ Http2Connection::Http2Connection(LoopContext& context, std::unique_ptr<ByteStrea
 
 Http2Connection::~Http2Connection() { nghttp2_session_del(session_); }
 
-void Http2Connection::Start(const Limits& limits) {
+void Http2Connection::Start(const Limits& limits, std::span<const uint8_t> first) {
   limits_ = limits;
+  first_.assign(first.begin(), first.end());
+  if (!first_.empty()) context_.loop.NextTurn(first_task_);
   std::vector<nghttp2_settings_entry> settings{{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window},
                                                {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.max_header_bytes}};
   if (server_) {
@@ -162,6 +165,12 @@ Http2Stream& Http2Connection::Adopt(std::unique_ptr<Http2Stream> stream, int32_t
   return adopted;
 }
 
+void Http2Connection::OnBytes(std::span<const uint8_t> bytes) {
+  // The socket may have more before the turn of what was read first.
+  if (!first_.empty()) Feed(std::exchange(first_, {}));
+  if (!bytes.empty()) Feed(bytes);
+}
+
 void Http2Connection::Feed(std::span<const uint8_t> bytes) {
   if (ended_ || closing_) return;
   in_session_ = true;
@@ -185,6 +194,7 @@ void Http2Connection::OnReadEnd() {
 void Http2Connection::OnStreamDown(StreamEnd end, std::string_view detail) {
   if (ended_) return;
   ended_ = true;
+  first_task_.Cancel();
   flush_task_.Cancel();
   CloseAll(end == StreamEnd::kReset ? StreamError::kReset : StreamError::kConnectionClosed);
   OnEnded(end, detail);
@@ -193,6 +203,7 @@ void Http2Connection::OnStreamDown(StreamEnd end, std::string_view detail) {
 void Http2Connection::EndNow() {
   if (ended_) return;
   ended_ = true;
+  first_task_.Cancel();
   flush_task_.Cancel();
   stream_->Abort();
   CloseAll(StreamError::kLocal);

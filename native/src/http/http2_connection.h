@@ -81,8 +81,8 @@ class Http2Connection : protected ByteStream::Handler {
   struct Limits {
     uint32_t max_header_bytes, max_headers, stream_window, connection_window, max_streams;
   };
-  void Start(const Limits& limits);
-  void Feed(std::span<const uint8_t> bytes);
+  // `first`: bytes that were read from the stream already.
+  void Start(const Limits& limits, std::span<const uint8_t> first);
   Http2Stream& Adopt(std::unique_ptr<Http2Stream> stream, int32_t id);
   size_t stream_count() const { return streams_.size(); }
   void BeginDrain();
@@ -113,10 +113,11 @@ class Http2Connection : protected ByteStream::Handler {
   static ssize_t ReadBody(nghttp2_session* session, int32_t id, uint8_t* into, size_t room, uint32_t* flags,
                           nghttp2_data_source* source, void* self);
 
-  void OnBytes(std::span<const uint8_t> bytes) override { Feed(bytes); }
+  void OnBytes(std::span<const uint8_t> bytes) override;
   void OnReadEnd() override;
   void OnWritable() override { FlushSoon(); }
   void OnStreamDown(StreamEnd end, std::string_view detail) override;
+  void Feed(std::span<const uint8_t> bytes);
   Http2Stream* Find(int32_t id);
   bool Spend(TokenBucket& bucket);
   void Flush();
@@ -135,6 +136,8 @@ class Http2Connection : protected ByteStream::Handler {
   bool ended_ = false;
   TokenBucket resets_{200, 20};
   TokenBucket control_{500, 100};
+  std::vector<uint8_t> first_;
+  TurnTask first_task_;
   TurnTask flush_task_;
   TurnTask ended_task_;
 };

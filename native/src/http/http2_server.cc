@@ -63,12 +63,10 @@ class Http2Server final : public ServerConnection, public Http2Connection {
       : Http2Connection(context, std::move(stream), true),
         owner_(owner),
         idle_ms_(limits.idle_ms),
-        first_(first.begin(), first.end()),
-        first_task_([this] { Feed(std::exchange(first_, {})); }),
         idle_timer_([this] { OnIdle(); }) {
     Start({limits.max_header_bytes, limits.max_headers, limits.stream_window, limits.connection_window,
-           limits.max_concurrent_streams});
-    if (!first_.empty()) context.loop.NextTurn(first_task_);
+           limits.max_concurrent_streams},
+          first);
     context.loop.Arm(idle_timer_, idle_ms_);
   }
 
@@ -92,8 +90,6 @@ class Http2Server final : public ServerConnection, public Http2Connection {
 
   Owner& owner_;
   uint64_t idle_ms_;
-  std::vector<uint8_t> first_;
-  TurnTask first_task_;
   Timer idle_timer_;
 };
 
