@@ -47,10 +47,11 @@
 	WEFT_REASON(NO_VERDICT, 36, "no_verdict", "-")                             \
 	WEFT_REASON(EVENT_LOST, 37, "event_lost", "-")                             \
 	WEFT_REASON(EXPRESS, 38, "express", "-")                                   \
-	WEFT_REASON(REDIRECTED, 39, "redirected", "-")
+	WEFT_REASON(REDIRECTED, 39, "redirected", "-")                             \
+	WEFT_REASON(NO_WAYPOINT, 40, "no_waypoint", "CONNECT")
 
 #define WEFT_REASON_ENUM(name, number, label, flag) WEFT_R_##name = number,
-enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 40 };
+enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 41 };
 #undef WEFT_REASON_ENUM
 
 #endif

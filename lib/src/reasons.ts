@@ -42,6 +42,7 @@ export const REASONS = {
   event_lost: [37, "-"],
   express: [38, "-"],
   redirected: [39, "-"],
+  no_waypoint: [40, "CONNECT"],
 } as const;
 
 /** Why a connection was refused, dropped or ended; `none` for an orderly end. */

@@ -50,6 +50,7 @@ function dialled(result: Route | undefined): string[] {
 }
 
 const REFUSED = { kind: "refuse", reason: "no_healthy_upstream" };
+const NO_WAYPOINT = { kind: "refuse", reason: "no_waypoint" };
 
 describe("a workload's own address", () => {
   test("over HBONE to port 15008 with its identity expected", () => {
@@ -229,8 +230,8 @@ describe("a waypoint", () => {
 
   test("that is not there refuses: nothing goes around it", () => {
     const bound = reviews({ more: { waypoint: waypointAt("wp.default.svc.cluster.local") } });
-    expect(route([bound, member("r1", "10.0.0.2")], "10.96.0.1")).toEqual(REFUSED);
-    expect(route([bound, member("r1", "10.0.0.2"), waypoint("wp")], "10.96.0.1")).toEqual(REFUSED);
+    expect(route([bound, member("r1", "10.0.0.2")], "10.96.0.1")).toEqual(NO_WAYPOINT);
+    expect(route([bound, member("r1", "10.0.0.2"), waypoint("wp")], "10.96.0.1")).toEqual(NO_WAYPOINT);
   });
 
   test("by weights the shares of two compare as wholes", () => {

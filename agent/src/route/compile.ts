@@ -33,6 +33,8 @@ interface Target {
 
 const NOTHING_OFFERED: Offer = { kind: "none" };
 const REFUSED: Route = { kind: "refuse", reason: "no_healthy_upstream" };
+/** Going past a waypoint would be to go past its policies. */
+const NO_WAYPOINT: Route = { kind: "refuse", reason: "no_waypoint" };
 const PASSTHROUGH: Route = { kind: "passthrough" };
 
 /** Who asks, as a pod of this node; without it nothing is BPF's to choose. */
@@ -148,7 +150,7 @@ class Compiler {
         });
       }
     }
-    return endpoints(found, service?.hostname);
+    return endpoints(found, service?.hostname, NO_WAYPOINT);
   }
 
   #waypointTargets(gateway: GatewayAddress): { targets: readonly Target[]; names: readonly string[]; owner?: Service } {
@@ -264,9 +266,13 @@ function serviceWaypoints(service: Service): readonly { destination: GatewayAddr
   return service.waypoint === undefined ? [] : [{ destination: service.waypoint, weight: 1 }];
 }
 
-function endpoints(found: readonly (RouteEndpoint | undefined)[], serviceHost: string | undefined): Route {
+function endpoints(
+  found: readonly (RouteEndpoint | undefined)[],
+  serviceHost: string | undefined,
+  otherwise = REFUSED,
+): Route {
   const usable = found.filter((endpoint) => endpoint !== undefined);
-  if (usable.length === 0) return REFUSED;
+  if (usable.length === 0) return otherwise;
   return { kind: "endpoints", endpoints: usable, ...(serviceHost === undefined ? {} : { serviceHost }) };
 }
 
