@@ -33,7 +33,7 @@ void FakeServerStream::Leave(http::StreamError error) { Close(error); }
 
 void FakeServerStream::Read(size_t bytes) {
   room = bytes;
-  if (handler_ != nullptr) handler_->OnStreamWritable();
+  if (std::exchange(blocked_, false) && handler_ != nullptr) handler_->OnStreamWritable();
 }
 
 void FakeServerStream::SendHead(const http::ResponseHead& response, bool end) {
@@ -133,7 +133,7 @@ void FakeClientStream::Close(http::StreamError error) {
 }
 
 void FakeClientStream::Writable() {
-  if (handler_ != nullptr) handler_->OnStreamWritable();
+  if (std::exchange(blocked_, false) && handler_ != nullptr) handler_->OnStreamWritable();
 }
 
 void FakeClientStream::SendBody(std::span<const uint8_t> bytes, bool end) {

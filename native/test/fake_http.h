@@ -43,7 +43,7 @@ class FakeServerStream final : public http::ServerStream {
   void Trailers(const Fields& fields);
   // The client goes away.
   void Leave(http::StreamError error = http::StreamError::kConnectionClosed);
-  // The client reads again.
+  // The client reads again. Told only to whom there was no room, as codecs do.
   void Read(size_t bytes);
 
   void SendInformational(const http::ResponseHead& response) override { informational.push_back(response.status); }
@@ -51,7 +51,10 @@ class FakeServerStream final : public http::ServerStream {
   void SendBody(std::span<const uint8_t> bytes, bool end) override;
   void SendTrailers(const http::HeaderMap& fields) override;
   void Reset(http::StreamError error) override;
-  size_t WriteRoom() const override { return room; }
+  size_t WriteRoom() const override {
+    blocked_ = blocked_ || room == 0;
+    return room;
+  }
   void PauseBody() override { paused = true; }
   void ResumeBody() override { paused = false; }
   void CloseAfter() override {}
@@ -70,6 +73,7 @@ class FakeServerStream final : public http::ServerStream {
  private:
   void Close(http::StreamError error);
 
+  mutable bool blocked_ = false;
   Arena arena_;
   std::unique_ptr<http::RequestHead> head_;
   http::ServerStream::Handler* handler_ = nullptr;
@@ -91,7 +95,10 @@ class FakeClientStream final : public http::ClientStream {
   void SendBody(std::span<const uint8_t> bytes, bool end) override;
   void SendTrailers(const http::HeaderMap& sent) override;
   void Reset(http::StreamError error) override;
-  size_t WriteRoom() const override { return room; }
+  size_t WriteRoom() const override {
+    blocked_ = blocked_ || room == 0;
+    return room;
+  }
   void PauseBody() override { paused = true; }
   void ResumeBody() override { paused = false; }
 
@@ -107,6 +114,7 @@ class FakeClientStream final : public http::ClientStream {
  private:
   void CloseIfWhole();
 
+  mutable bool blocked_ = false;
   Arena arena_;
   std::unique_ptr<http::ResponseHead> head_;
   http::ClientStream::Handler* handler_;

@@ -117,6 +117,7 @@ Http2Connection::Http2Connection(LoopContext& context, std::unique_ptr<ByteStrea
   nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, OnBeginFrame);
   nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, OnInvalidFrame);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, OnData);
+  if (server) nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, OnFrameSent);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, OnClose);
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
@@ -400,6 +401,15 @@ int Http2Connection::OnData(nghttp2_session* session, uint8_t, int32_t id, const
     nghttp2_session_consume_stream(session, id, std::exchange(stream->unconsumed_, 0));
   }
   return 0;
+}
+
+// An answer that is whole before its request is: the client need not send the rest (RFC 9113 section 8.1).
+int Http2Connection::OnFrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* self) {
+  const bool may_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+  if (!may_end || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
+  const Http2Stream* const stream = static_cast<Http2Connection*>(self)->Find(frame->hd.stream_id);
+  if (stream == nullptr || stream->remote_ended_) return 0;
+  return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
 int Http2Connection::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* self) {

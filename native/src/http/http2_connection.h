@@ -109,6 +109,7 @@ class Http2Connection : protected ByteStream::Handler {
   static int OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* self);
   static int OnInvalidFrame(nghttp2_session*, const nghttp2_frame* frame, int code, void* self);
   static int OnData(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data, size_t n, void* self);
+  static int OnFrameSent(nghttp2_session*, const nghttp2_frame* frame, void* self);
   static int OnClose(nghttp2_session*, int32_t id, uint32_t code, void* self);
   static ssize_t ReadBody(nghttp2_session* session, int32_t id, uint8_t* into, size_t room, uint32_t* flags,
                           nghttp2_data_source* source, void* self);

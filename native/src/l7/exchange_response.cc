@@ -51,10 +51,8 @@ void Exchange::OnUpstreamHead(http::ResponseHead& head, bool end) {
   if (stream_ == nullptr || response_ != Response::kNone) return;
   Touch();
   record_.details = "via_upstream";
-  // Each HTTP has its own way to say yes to a tunnel.
-  if (head.upgraded && !head_->upgrade.empty()) {
-    head.status = record_.protocol == http::Protocol::kHttp2 ? 200 : 101;
-  }
+  // Each HTTP has its own way to say yes to a tunnel; codecs take this one and make theirs of it.
+  if (head.upgraded) head.status = head_->upgrade.empty() ? 200 : 101;
   SendHead(head, end);
 }
 
@@ -91,15 +89,19 @@ void Exchange::OnUpstreamBody(std::span<const uint8_t> bytes, bool end) {
 void Exchange::WriteBody(std::span<const uint8_t> bytes, bool end) {
   record_.bytes_sent += bytes.size();
   if (unsent_.empty()) {
-    const size_t room = bytes.empty() ? 0 : std::min(stream_->WriteRoom(), bytes.size());
-    if (room == bytes.size()) {
-      if (end) response_ = Response::kDone;
-      if (end || !bytes.empty()) stream_->SendBody(bytes, end);
-      return;
+    // Until the stream has said that there is no room: it promises to call for that alone.
+    while (true) {
+      const size_t room = bytes.empty() ? 0 : stream_->WriteRoom();
+      if (room >= bytes.size()) {
+        if (end) response_ = Response::kDone;
+        if (end || !bytes.empty()) stream_->SendBody(bytes, end);
+        return;
+      }
+      if (room == 0) break;
+      stream_->SendBody(bytes.first(room), false);
+      if (stream_ == nullptr) return;
+      bytes = bytes.subspan(room);
     }
-    if (room > 0) stream_->SendBody(bytes.first(room), false);
-    if (stream_ == nullptr) return;
-    bytes = bytes.subspan(room);
   }
   unsent_.Append(bytes);
   unsent_end_ = end;
