@@ -24,12 +24,15 @@ import { ClassController } from "./gateway/class-controller.ts";
 import { GatewayController } from "./gateway/gateway-controller.ts";
 import { serveGrpc } from "./grpc-server.ts";
 import { plain, serveHttp } from "./http-server.ts";
-import { modelInputs, type Verdicts } from "./kube/inputs.ts";
+import { joined, modelInputs, type Verdicts } from "./kube/inputs.ts";
 import { type L7Verdicts, l7Inputs } from "./kube/l7-inputs.ts";
 import { Leader } from "./kube/leader.ts";
 import { L7World } from "./l7/l7-world.ts";
+import { authorizersOf } from "./l7/security/authorizer.ts";
 import { WaypointPrograms } from "./l7/waypoint-programs.ts";
+import { WaypointResources } from "./l7/waypoint-resources.ts";
 import { ControlMetrics } from "./metrics.ts";
+import { keyOfDefinition } from "./model/definition-index.ts";
 import { MeshModel } from "./model/mesh-model.ts";
 import { keyOf } from "./model/meta.ts";
 import { objectFinding, policyFinding } from "./status/findings.ts";
@@ -83,14 +86,25 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       if (pushing) scheduler.changed();
     },
     onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot derive an object"),
-    onGateway: (key) => gateways.check(key),
-    onGatewayClass: (name) => classes.check(name),
-    onBinding: (definition, binding) => bindings.found(definition, binding),
+    onGateway: (key) => {
+      gateways.check(key);
+      const [namespace = "", name = ""] = key.split("/");
+      resources.gatewayChanged(namespace, name);
+    },
+    onGatewayClass: (name) => {
+      classes.check(name);
+      resources.classChanged(name);
+    },
+    onBinding: (definition, binding) => {
+      bindings.found(definition, binding);
+      resources.bindingChanged(definition);
+    },
   });
   const world = new L7World(model, {
     onDirty: () => {
       if (pushing) scheduler.changed();
     },
+    onConfig: () => resources.configChanged(),
     onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot compile an object"),
   });
   const metrics = new ControlMetrics(() => model);
@@ -152,6 +166,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       classes.refresh();
       gateways.refresh();
       bindings.refresh();
+      resources.refresh();
     },
   });
   const leads = () => leader.leads;
@@ -178,11 +193,41 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     log,
     attachedRoutes: () => 0,
   });
+  const told = new VerdictLog(log);
+  const resources = new WaypointResources({
+    client,
+    leads: leadsLoaded,
+    log,
+    services: model.serviceLookup,
+    bindings: {
+      isWaypoint: (namespace, name) => model.waypoints.isWaypoint(namespace, name),
+      isWaypointClass: (name) => model.waypoints.controllerOf(name) !== undefined,
+      isBound: (definition) => model.bound.gatewayOfService(keyOfDefinition(definition)) !== undefined,
+    },
+    rootNamespace,
+    trustDomains: () => [world.config.trustDomain ?? config.mesh.trustDomain, ...world.config.trustDomainAliases],
+    provider: authorizersOf(() => world.config.extensionProviders),
+    blockedJwksAddresses: config.blockedJwksAddresses,
+    onService: (key) => world.routesChanged(key),
+    onTarget: (target) => world.policiesChanged(target),
+    onPolicy: () => world.policiesChanged(),
+    onJwt: () => world.policiesChanged(),
+    // Before everything is loaded, a target may seem missing that is not.
+    onPolicyFinding: (finding) => {
+      if (pushing) policies.found(finding);
+    },
+    onVerdict: (kind, verdict) => {
+      if (verdict.facts !== undefined) told.note(kind, verdict);
+    },
+  });
+  world.routes = resources.routes;
+  world.policies = resources.policies;
+  model.onServiceChange((before, after) => resources.serviceChanged(before, after));
+  supervise("routes, policies and keys of waypoints", resources.run(signal));
   supervise("waypoint bindings", bindings.run(signal));
   supervise("gateway classes", classes.run(signal));
   supervise("gateways", gateways.run(signal));
   supervise("leader election", leader.run(signal));
-  const told = new VerdictLog(log);
   const verdicts: Verdicts = {
     authorizationPolicy: (verdict) => {
       told.note(AUTHORIZATION_POLICIES.kind, verdict);
@@ -215,12 +260,11 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   };
 
   // ---- model ----------------------------------------------------------------------------------------------------
-  const reflectors = [...modelInputs(model, verdicts), ...l7Inputs(world, l7Verdicts)].map(
-    ({ type, handler, optional }) => {
-      const onError = (error: unknown) => log.warn({ kind: type.kind, err: error }, "cannot follow objects; retrying");
-      return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError }) };
-    },
-  );
+  const inputs = joined([...modelInputs(model, verdicts), ...l7Inputs(world, l7Verdicts), ...resources.inputs()]);
+  const reflectors = inputs.map(({ type, handler, optional }) => {
+    const onError = (error: unknown) => log.warn({ kind: type.kind, err: error }, "cannot follow objects; retrying");
+    return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError }) };
+  });
   for (const { kind, reflector } of reflectors) {
     supervise(`reflector of ${kind}`, reflector.run(signal));
     void reflector.synced.then(() => {
@@ -235,6 +279,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   pushing = true;
   classes.refresh();
   gateways.refresh();
+  resources.refresh();
   log.info(
     { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
     "mesh model built",

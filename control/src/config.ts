@@ -1,9 +1,12 @@
 /** The control plane's configuration: istiod's environment variables where it has one, else our own. */
+import type { BlockList } from "node:net";
 import { hostname } from "node:os";
+import { parseCidr } from "#lib/address.ts";
 import { type Env, EnvError, envBoolean, envDurationMs, envInteger, envString } from "#lib/env.ts";
 import { DEFAULT_TRUST_DOMAIN } from "#lib/spiffe.ts";
 import type { RotationSettings } from "./ca/rotation.ts";
 import { MESH_CONTROLLER } from "./l7/gateway-api/controller.ts";
+import { blockListOf, DEFAULT_BLOCKED_CIDRS } from "./l7/security/bounded-fetch.ts";
 import type { MeshSettings } from "./model/settings.ts";
 import type { PushTiming } from "./xds/push-scheduler.ts";
 
@@ -31,6 +34,8 @@ export interface ControlConfig {
   readonly maxCertTtlMs: number;
   readonly rotation: RotationSettings;
   readonly rootCheckIntervalMs: number;
+  /** Where the keys of token issuers are never fetched from. */
+  readonly blockedJwksAddresses: BlockList;
   /** What waypoints' pods run. */
   readonly image: string;
   readonly logLevel: string;
@@ -87,6 +92,7 @@ export function controlConfig(env: Env): ControlConfig {
       retireMs: maxCertTtlMs,
     },
     rootCheckIntervalMs: envDurationMs(env, "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", HOUR_MS),
+    blockedJwksAddresses: blockedJwksAddresses(env),
     image: envString(env, "WEFT_IMAGE", "weft"),
     logLevel: logLevel(env),
   };
@@ -102,6 +108,14 @@ function waypointClasses(env: Env): ReadonlyMap<string, string> {
     classes.set(match[1], match[2] ?? MESH_CONTROLLER);
   }
   return classes;
+}
+
+function blockedJwksAddresses(env: Env): BlockList {
+  const name = "PILOT_BLOCKED_CIDRS_IN_JWKS_URIS";
+  const cidrs = list(env, name, DEFAULT_BLOCKED_CIDRS.join(","));
+  const wrong = cidrs.find((cidr) => parseCidr(cidr) === undefined);
+  if (wrong !== undefined) throw new EnvError(name, wrong, "CIDRs with commas between");
+  return blockListOf(cidrs);
 }
 
 function servingNames(namespace: string, clusterDomain: string, custom: readonly string[]): string[] {

@@ -21,8 +21,7 @@ describe("Bookinfo with the Gateway API", () => {
         expect(facts.rules.length).toBeGreaterThan(0);
       }
       if (object.kind === "AuthorizationPolicy") {
-        const settings = { rootNamespace: "istio-system", trustDomains: ["cluster.local"] };
-        expect(waypointPolicyFacts(object, settings, problems)).toBeDefined();
+        expect(waypointPolicyFacts(object, "istio-system", problems)).toBeDefined();
       }
       expect(problems).toEqual([]);
     }

@@ -4,6 +4,7 @@ import { DestinationRuleIndex } from "./istio/destination-rule-index.ts";
 import { type MeshConfigFacts, meshConfigFacts } from "./istio/mesh-config.ts";
 import { VirtualServiceReader } from "./istio/virtual-service.ts";
 import { VirtualServiceIndex } from "./istio/virtual-service-index.ts";
+import type { Target } from "./security/policy-target.ts";
 import type { PolicySource, RouteSource } from "./sources.ts";
 
 /** What a program must derive again. Hosts may be wildcards. */
@@ -13,12 +14,16 @@ export interface WorldListener {
   modelChanged(change: Pick<ModelChange, "definitions" | "served">): void;
   /** Routes of the Gateway API for the service of this key. */
   routesChanged(service: string): void;
+  /** Content of a policy or token rule; with a target, which ones are for it. */
+  policiesChanged(target: Target | undefined): void;
   everythingChanged(): void;
 }
 
 export interface WorldEvents {
   /** There is something to flush. */
   readonly onDirty?: () => void;
+  /** `config` is another now. */
+  readonly onConfig?: () => void;
   /** A fault of ours: what is made of this object is out of date. */
   readonly onFailure?: (kind: string, key: string, error: unknown) => void;
 }
@@ -54,6 +59,7 @@ export class L7World {
 
   set config(config: MeshConfigFacts) {
     this.#config = config;
+    this.#events.onConfig?.();
     this.#tell((each) => each.everythingChanged());
   }
 
@@ -72,8 +78,8 @@ export class L7World {
     this.#tell((each) => each.routesChanged(service));
   }
 
-  policiesChanged(): void {
-    this.#tell((each) => each.everythingChanged());
+  policiesChanged(target?: Target): void {
+    this.#tell((each) => each.policiesChanged(target));
   }
 
   failed(kind: string, key: string, error: unknown): void {

@@ -16,6 +16,7 @@ import {
   SettingsSchema,
 } from "#proto/l7_pb.ts";
 import { AppProtocol } from "#proto/workload_pb.ts";
+import { keyOfDefinition } from "../model/definition-index.ts";
 import { OwnedNames } from "../model/owned-names.ts";
 import { ResourceTable, type TableChange } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
@@ -145,6 +146,10 @@ export class WaypointProgram {
       routesChanged: (key) => {
         if (this.#services.has(key)) this.#dirtyServices.add(key);
       },
+      policiesChanged: (target) => {
+        this.#dirtySettings = true;
+        for (const key of this.#keysOfTarget(target)) if (this.#services.has(key)) this.#dirtyServices.add(key);
+      },
       everythingChanged: () => {
         this.#cache = new RuleCache();
         this.#dirtySettings = true;
@@ -153,6 +158,15 @@ export class WaypointProgram {
         for (const uid of this.#workloads) this.#dirtyWorkloads.add(uid);
       },
     };
+  }
+
+  /** Services that a target stands for. */
+  #keysOfTarget(target: Target | undefined): string[] {
+    const { serviceLookup } = this.#world.model;
+    const { kind, namespace = "", name = "" } = target ?? {};
+    if (kind === "ServiceEntry") return serviceLookup.serviceEntry(namespace, name).map(keyOfDefinition);
+    const definition = kind === "Service" ? serviceLookup.service(namespace, name) : undefined;
+    return definition === undefined ? [] : [keyOfDefinition(definition)];
   }
 
   #markServicesOf(pattern: string): void {

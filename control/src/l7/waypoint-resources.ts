@@ -33,11 +33,7 @@ import type { Target } from "./security/policy-target.ts";
 import { type RequestAuthenticationFacts, requestAuthenticationFacts } from "./security/request-authentication.ts";
 import { WaypointFindings } from "./security/waypoint-findings.ts";
 import { WaypointPolicies, type WaypointPoliciesEvents } from "./security/waypoint-policies.ts";
-import {
-  type WaypointPolicyFacts,
-  type WaypointSecuritySettings,
-  waypointPolicyFacts,
-} from "./security/waypoint-policy.ts";
+import { type WaypointPolicyFacts, waypointPolicyFacts } from "./security/waypoint-policy.ts";
 
 /** Who knows of waypoints and of what is behind them. */
 export interface WaypointBindings {
@@ -53,7 +49,9 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
   readonly log: Logger;
   readonly services: ServiceLookup;
   readonly bindings: WaypointBindings;
-  readonly settings: WaypointSecuritySettings;
+  readonly rootNamespace: string;
+  /** The mesh's own and its aliases. */
+  readonly trustDomains: () => readonly string[];
   /** Of `meshConfig.extensionProviders`. */
   readonly provider: (name: string) => AuthorizerProvider | undefined;
   /** Where key sets are never fetched from. */
@@ -117,6 +115,7 @@ export class WaypointResources {
     this.policies = new WaypointPolicies({
       services,
       provider: options.provider,
+      trustDomains: options.trustDomains,
       keys: this.#keys,
       ...(options.onTarget === undefined ? {} : { onTarget: options.onTarget }),
       onPolicy: (name) => {
@@ -152,10 +151,10 @@ export class WaypointResources {
         kind === "HTTPRoute" || kind === "GRPCRoute" ? httpRouteFacts(kind, object) : streamRouteFacts(kind, object);
       return { ...builtIn(TYPES[kind], this.routes.collections[kind], read), optional: true };
     });
-    const { settings, onVerdict } = this.#options;
+    const { rootNamespace, onVerdict } = this.#options;
     const policies = new Accepted(
       this.policies.authorizationPolicies,
-      (object: IstioObject, problems) => waypointPolicyFacts(object, settings, problems),
+      (object: IstioObject, problems) => waypointPolicyFacts(object, rootNamespace, problems),
       (verdict) => {
         this.#policyFindings.note(verdict);
         onVerdict?.(AUTHORIZATION_POLICIES.kind, verdict);
@@ -163,7 +162,7 @@ export class WaypointResources {
     );
     const tokens = new Accepted(
       this.policies.requestAuthentications,
-      (object: IstioObject, problems) => requestAuthenticationFacts(object, settings.rootNamespace, problems),
+      (object: IstioObject, problems) => requestAuthenticationFacts(object, rootNamespace, problems),
       (verdict) => {
         this.#tokenFindings.note(verdict);
         onVerdict?.(REQUEST_AUTHENTICATIONS.kind, verdict);
@@ -194,7 +193,7 @@ export class WaypointResources {
     const definition = after ?? before;
     if (definition !== undefined) this.bindingChanged(definition);
     // An authorizer may have come or gone with it.
-    if (before === undefined || after === undefined) this.policies.providersChanged();
+    if (before === undefined || after === undefined) this.policies.authorizersChanged();
   }
 
   /** A service went behind a waypoint, or came out. */
@@ -211,9 +210,8 @@ export class WaypointResources {
     this.#targetChanged({ kind: "GatewayClass", namespace: "", name });
   }
 
-  /** The mesh's configuration has other authorizers now. */
-  providersChanged(): void {
-    this.policies.providersChanged();
+  /** The mesh's configuration may have other authorizers now. What `policies` gives is to be asked for again. */
+  configChanged(): void {
     this.#policyFindings.recheckAll();
   }
 

@@ -95,6 +95,23 @@ function statusOf(fields: Fields): number {
   return 0;
 }
 
+/** The authorizers among the mesh's providers. Each is read once; what else is in the list is not ours. */
+export function authorizersOf(
+  providers: () => ReadonlyMap<string, Fields>,
+): (name: string) => AuthorizerProvider | undefined {
+  const read = new WeakMap<Fields, AuthorizerProvider | "none">();
+  return (name) => {
+    const fields = providers().get(name);
+    if (fields === undefined) return undefined;
+    let found = read.get(fields);
+    if (found === undefined) {
+      found = readAuthorizerProvider(fields) ?? "none";
+      read.set(fields, found);
+    }
+    return found === "none" ? undefined : found;
+  };
+}
+
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /** Such as `10s` or `1.5m`: MeshConfig's durations. */

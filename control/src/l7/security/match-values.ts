@@ -53,21 +53,6 @@ export function pathMatches(values: Values): StringMatch[] {
   });
 }
 
-/**
- * Identities without `spiffe://`. One of the mesh's own trust domain is good under each name that the mesh has; one that
- * begins with a star is kept, as is any other trust domain.
- */
-export function principalMatches(values: Values, trustDomains: readonly string[]): StringMatch[] {
-  return converted(values, (text) => {
-    if (text === "") return "must not be empty";
-    const slash = text.indexOf("/");
-    const domain = text.slice(0, Math.max(slash, 0));
-    const own = domain === "cluster.local" || trustDomains.includes(domain);
-    const texts = own ? trustDomains.map((each) => each + text.slice(slash)) : [text];
-    return texts.map((each) => create(StringMatchSchema, { kind: kindOf(each) }));
-  });
-}
-
 /** `namespace/account`, or `account` in the policy's own namespace. */
 export function accountNames(values: Values, ownNamespace: string): string[] {
   return converted(values, (text) => {

@@ -21,7 +21,6 @@ import {
   namespaceMatches,
   pathMatches,
   ports,
-  principalMatches,
   stringMatches,
   type Values,
   valuesOf,
@@ -30,8 +29,6 @@ import {
 /** What the values of a policy depend on beside themselves. */
 export interface RuleContext {
   readonly namespace: string;
-  /** The mesh's trust domain and its aliases. */
-  readonly trustDomains: readonly string[];
 }
 
 const MAX_ACCOUNTS = 16;
@@ -86,13 +83,13 @@ function inner(entry: Fields, name: string): Fields | undefined {
   return undefined;
 }
 
-function readSource(entry: Fields, { namespace, trustDomains }: RuleContext): PolicySource {
+function readSource(entry: Fields, { namespace }: RuleContext): PolicySource {
   const source = inner(entry, "source");
   if (source === undefined) return create(PolicySourceSchema);
   const values = (name: string): Values => valuesOf(source, name);
   const message = create(PolicySourceSchema, {
-    principals: principalMatches(values("principals"), trustDomains),
-    notPrincipals: principalMatches(values("notPrincipals"), trustDomains),
+    principals: stringMatches(values("principals")),
+    notPrincipals: stringMatches(values("notPrincipals")),
     namespaces: namespaceMatches(values("namespaces")),
     notNamespaces: namespaceMatches(values("notNamespaces")),
     requestPrincipals: stringMatches(values("requestPrincipals")),
@@ -141,13 +138,13 @@ function readOperation(entry: Fields): PolicyOperation {
 }
 
 /** How the values of a key are read. */
-type ValueKind = "text" | "namespace" | "principal" | "account" | "cidr" | "port";
+type ValueKind = "text" | "namespace" | "account" | "cidr" | "port";
 
 const KEYS: ReadonlyMap<string, readonly [Key, ValueKind]> = new Map([
   ["source.ip", [Key.SOURCE_IP, "cidr"]],
   ["remote.ip", [Key.REMOTE_IP, "cidr"]],
   ["source.namespace", [Key.SOURCE_NAMESPACE, "namespace"]],
-  ["source.principal", [Key.SOURCE_PRINCIPAL, "principal"]],
+  ["source.principal", [Key.SOURCE_PRINCIPAL, "text"]],
   ["source.serviceAccount", [Key.SOURCE_SERVICE_ACCOUNT, "account"]],
   ["source.trustDomain", [Key.SOURCE_TRUST_DOMAIN, "text"]],
   ["request.auth.principal", [Key.REQUEST_PRINCIPAL, "text"]],
@@ -186,7 +183,7 @@ function readCondition(fields: Fields, context: RuleContext): PolicyCondition {
   return create(PolicyConditionSchema, { key, ...readValues(kind, values, notValues, context) });
 }
 
-function readValues(kind: ValueKind, values: Values, notValues: Values, { namespace, trustDomains }: RuleContext) {
+function readValues(kind: ValueKind, values: Values, notValues: Values, { namespace }: RuleContext) {
   switch (kind) {
     case "cidr":
       return { cidrs: cidrs(values), notCidrs: cidrs(notValues) };
@@ -194,8 +191,6 @@ function readValues(kind: ValueKind, values: Values, notValues: Values, { namesp
       return { ports: ports(values), notPorts: ports(notValues) };
     case "namespace":
       return { values: namespaceMatches(values), notValues: namespaceMatches(notValues) };
-    case "principal":
-      return { values: principalMatches(values, trustDomains), notValues: principalMatches(notValues, trustDomains) };
     case "account": {
       const exact = (value: string) => ({ kind: { case: "exact" as const, value } });
       return {

@@ -13,7 +13,6 @@ import { WaypointPolicies } from "./waypoint-policies.ts";
 import { waypointPolicyFacts } from "./waypoint-policy.ts";
 
 const SERVICE: Target = { kind: "Service", namespace: "shop", name: "s" };
-const SETTINGS = { rootNamespace: "istio-system", trustDomains: ["cluster.local"] };
 const TARGETS = { targetRefs: [{ kind: "Service", name: "s" }] };
 
 function object(name: string, spec: object): IstioObject {
@@ -39,6 +38,7 @@ describe("policies of waypoints", () => {
         serviceEntry: () => [],
         host: (host) => (host === opa.hostname ? opa : undefined),
       },
+      trustDomains: () => ["mesh.example", "old.example"],
       provider: (name) => providers.find((each) => each?.name === name),
       keys: { want: () => {}, keysOf: (source) => keys.get(sourceKey(source)) },
       onTarget: (target) => told.push(targetKey(target)),
@@ -46,7 +46,7 @@ describe("policies of waypoints", () => {
       onJwt: (name) => told.push(`jwt ${name}`),
     });
     const putPolicy = (name: string, spec: object) => {
-      const facts = waypointPolicyFacts(object(name, spec), SETTINGS, []);
+      const facts = waypointPolicyFacts(object(name, spec), "istio-system", []);
       if (facts !== undefined) policies.authorizationPolicies.upsert(facts);
     };
     const putJwt = (name: string, spec: object) => {
@@ -69,6 +69,27 @@ describe("policies of waypoints", () => {
     policies.authorizationPolicies.remove("shop/b");
     expect(policies.policiesFor(SERVICE)).toEqual([]);
     expect(policies.policy("shop/b", cluster)).toBeUndefined();
+  });
+
+  it("know the mesh's principals by each of its trust domains", () => {
+    const { policies, putPolicy } = setUp();
+    const principals = ["cluster.local/ns/a/sa/b", "old.example/ns/c/*", "other/ns/a/sa/b", "*/sa/b", "*"];
+    const when = [{ key: "source.principal", notValues: ["mesh.example/ns/x/sa/y"] }];
+    putPolicy("p", { ...TARGETS, rules: [{ from: [{ source: { principals } }], when }] });
+    const [rule] = policies.policy("shop/p", cluster)?.rules ?? [];
+    expect(rule?.from[0]?.principals.map(({ kind }) => kind.value)).toEqual([
+      "mesh.example/ns/a/sa/b",
+      "old.example/ns/a/sa/b",
+      "mesh.example/ns/c/",
+      "old.example/ns/c/",
+      "other/ns/a/sa/b",
+      "/sa/b",
+      true,
+    ]);
+    expect(rule?.when[0]?.notValues.map(({ kind }) => kind.value)).toEqual([
+      "mesh.example/ns/x/sa/y",
+      "old.example/ns/x/sa/y",
+    ]);
   });
 
   it("ask the provider that the mesh names, and deny when there is none", () => {

@@ -11,6 +11,7 @@ import { sourceKey } from "./jwks.ts";
 import type { JwksKeeper } from "./jwks-keeper.ts";
 import { type Target, targetKey } from "./policy-target.ts";
 import type { JwtRuleFacts, RequestAuthenticationFacts } from "./request-authentication.ts";
+import { withTrustDomains } from "./trust-domains.ts";
 import type { WaypointPolicyFacts } from "./waypoint-policy.ts";
 
 export interface WaypointPoliciesEvents {
@@ -24,6 +25,8 @@ export interface WaypointPoliciesEvents {
 export interface WaypointPoliciesOptions extends WaypointPoliciesEvents {
   readonly services: ServiceLookup;
   readonly provider: (name: string) => AuthorizerProvider | undefined;
+  /** The mesh's own and its aliases. */
+  readonly trustDomains: () => readonly string[];
   readonly keys: Pick<JwksKeeper, "want" | "keysOf">;
 }
 
@@ -55,11 +58,13 @@ export class WaypointPolicies {
   /** `cluster` is asked for the authorizer's. */
   policy(name: string, cluster: ClusterNamer): Policy | undefined {
     const facts = this.authorizationPolicies.get(name);
-    if (facts === undefined || facts.policy.action !== Policy_Action.CUSTOM) return facts?.policy;
+    if (facts === undefined) return undefined;
+    const policy = withTrustDomains(facts.policy, this.#options.trustDomains());
+    if (policy.action !== Policy_Action.CUSTOM) return policy;
     const provider = this.#options.provider(facts.provider);
     const authorizer = provider && resolvedAuthorizer(provider, this.#options.services, cluster);
     // Without one, whatever matches is denied.
-    return authorizer === undefined ? facts.policy : { ...facts.policy, authorizer };
+    return authorizer === undefined ? policy : { ...policy, authorizer };
   }
 
   jwt(name: string): Jwt | undefined {
@@ -83,8 +88,8 @@ export class WaypointPolicies {
     for (const name of this.jwtOfSource(source)) this.#options.onJwt?.(name);
   }
 
-  /** The mesh's list of providers, or a service behind one of them, is another now. */
-  providersChanged(): void {
+  /** There may be another service, or none, behind an authorizer. */
+  authorizersChanged(): void {
     for (const { policy } of this.authorizationPolicies.values()) {
       if (policy.action === Policy_Action.CUSTOM) this.#options.onPolicy?.(policy.name);
     }

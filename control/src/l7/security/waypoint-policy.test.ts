@@ -4,13 +4,17 @@ import { PolicySchema } from "#proto/l7_pb.ts";
 import type { Problem } from "../../model/fields.ts";
 import { waypointPolicyFacts } from "./waypoint-policy.ts";
 
-const SETTINGS = { rootNamespace: "istio-system", trustDomains: ["mesh.example", "old.example"] };
+const ROOT_NAMESPACE = "istio-system";
 const REF = { targetRefs: [{ kind: "Service", group: "", name: "s" }] };
 
 function read(spec: object, more: { namespace?: string; annotations?: Record<string, string> } = {}) {
   const problems: Problem[] = [];
   const { namespace = "shop", annotations = {} } = more;
-  const facts = waypointPolicyFacts({ metadata: { namespace, name: "p", annotations }, spec }, SETTINGS, problems);
+  const facts = waypointPolicyFacts(
+    { metadata: { namespace, name: "p", annotations }, spec },
+    ROOT_NAMESPACE,
+    problems,
+  );
   return { facts, problems, policy: facts && (toJson(PolicySchema, facts.policy) as Record<string, unknown>) };
 }
 
@@ -53,16 +57,6 @@ describe("AuthorizationPolicy for waypoints", () => {
     expect(rules({})).toBeUndefined();
     expect(rules({ rules: [{}] })).toEqual([{}]);
     expect(read({ ...REF, action: "DENY" }).problems).toHaveLength(1);
-  });
-
-  it("knows the mesh's principals by each of its trust domains", () => {
-    const principals = (...values: string[]) => rules(from({ principals: values }));
-    expect(principals("cluster.local/ns/a/sa/b")).toEqual([
-      { from: [{ principals: [{ exact: "mesh.example/ns/a/sa/b" }, { exact: "old.example/ns/a/sa/b" }] }] },
-    ]);
-    expect(principals("other/ns/a/sa/b", "*/sa/b", "*")).toEqual([
-      { from: [{ principals: [{ exact: "other/ns/a/sa/b" }, { suffix: "/sa/b" }, { present: true }] }] },
-    ]);
   });
 
   it("reads every field of a source", () => {

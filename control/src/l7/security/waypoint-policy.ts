@@ -10,16 +10,10 @@ import { readTargets, type Target } from "./policy-target.ts";
 
 export interface WaypointPolicyFacts extends Meta {
   readonly targets: readonly Target[];
-  /** All but the authorizer, which depends on the mesh's configuration. */
+  /** Without what depends on the mesh's configuration: the authorizer, and the mesh's other trust domains. */
   readonly policy: Policy;
   /** Who is asked; only for CUSTOM. */
   readonly provider: string;
-}
-
-export interface WaypointSecuritySettings {
-  readonly rootNamespace: string;
-  /** The mesh's own first, then its aliases. */
-  readonly trustDomains: readonly string[];
 }
 
 const DRY_RUN_ANNOTATION = "istio.io/dry-run";
@@ -28,21 +22,21 @@ const ACTIONS = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
 /** Undefined: not for waypoints. Whatever is wrong goes to `problems`; the result is then the safe reading. */
 export function waypointPolicyFacts(
   object: IstioObject,
-  settings: WaypointSecuritySettings,
+  rootNamespace: string,
   problems: Problem[],
 ): WaypointPolicyFacts | undefined {
   const meta = metaOf(object);
   // Problems of policies that are for others are not ours to tell.
   const found: Problem[] = [];
   const spec = new Fields(object.spec, "spec", found);
-  const targets = readTargets(spec, meta.namespace, settings.rootNamespace);
+  const targets = readTargets(spec, meta.namespace, rootNamespace);
   if (targets === undefined) return undefined;
   const action = Policy_Action[spec.oneOf("action", ACTIONS) ?? "ALLOW"];
   const provider = readProvider(spec, action);
   const written = spec.objects("rules").length;
   spec.refuseUnknown();
   const unclear = found.length > 0;
-  const rules = readRules(spec, action, { namespace: meta.namespace, trustDomains: settings.trustDomains }, found);
+  const rules = readRules(spec, action, { namespace: meta.namespace }, found);
   if (action !== Policy_Action.ALLOW && written === 0) {
     spec.problem("rules", "are required for any action but ALLOW");
   }

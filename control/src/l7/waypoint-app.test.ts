@@ -1,0 +1,171 @@
+/** From routes and policies in a Kubernetes API to the program that a waypoint is sent, and to their statuses. */
+import { fromBinary } from "@bufbuild/protobuf";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "#lib/eventually.ts";
+import {
+  AUTHORIZATION_POLICIES,
+  GATEWAYS,
+  HTTP_ROUTES,
+  type KubeObject,
+  NAMESPACES,
+  REQUEST_AUTHENTICATIONS,
+  SECRETS,
+  SERVICES,
+  type Service,
+} from "#lib/kube/types.ts";
+import { L7_TYPE_URLS, type L7TypeUrl } from "#lib/xds/types.ts";
+import { type Destination, DestinationSchema, JwtSchema, PolicySchema, SettingsSchema } from "#proto/l7_pb.ts";
+import { DeltaClient } from "../../../test/helpers/delta-client.ts";
+import { FakeKube } from "../../../test/helpers/fake-kube.ts";
+import { publicJwk } from "../../../test/helpers/public-jwk.ts";
+import { type Control, startControl } from "../app.ts";
+import { controlConfig } from "../config.ts";
+
+const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
+const HOST = "web.shop.svc.cluster.local";
+const WEB = `shop/${HOST}`;
+
+const typeUrl = (name: string): L7TypeUrl => `type.googleapis.com/weft.l7.${name}` as L7TypeUrl;
+
+describe("a waypoint's program", () => {
+  let kube: FakeKube;
+  let control: Control;
+  let waypoint: DeltaClient;
+
+  beforeEach(async () => {
+    kube = await FakeKube.start();
+    for (const name of ["istio-system", "shop"]) kube.put(NAMESPACES, { metadata: { name } });
+    kube.tokens.set("wp", {
+      authenticated: true,
+      username: "system:serviceaccount:shop:wp",
+      audiences: ["istio-ca"],
+      extra: {},
+    });
+    for (const name of ["web", "v1", "v2"]) {
+      kube.put<Service>(SERVICES, {
+        metadata: { namespace: "shop", name, labels: name === "web" ? { "istio.io/use-waypoint": "wp" } : {} },
+        spec: { clusterIP: "10.96.0.7", ports: [{ name: "http", port: 80 }] },
+      });
+    }
+    kube.put(GATEWAYS, {
+      metadata: { namespace: "shop", name: "wp", uid: "wp", generation: 1 },
+      spec: { gatewayClassName: "weft-waypoint", listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }] },
+    });
+    control = await startControl(controlConfig(ANYWHERE), { client: kube.client(), log: pino({ level: "silent" }) });
+    const data = kube.read(SECRETS, "istio-system", "istio-ca-secret")?.data ?? {};
+    waypoint = new DeltaClient({
+      port: control.grpcPort,
+      roots: Buffer.from(data["root-cert.pem"] ?? "", "base64").toString(),
+      type: "waypoint",
+      token: "wp",
+      namespace: "shop",
+      podName: "wp-1",
+      metadata: { LABELS: { "gateway.networking.k8s.io/gateway-name": "wp" } },
+    }).open();
+    for (const type of L7_TYPE_URLS) waypoint.subscribe(type);
+  });
+
+  afterEach(async () => {
+    waypoint.close();
+    await control.stop();
+    await kube.stop();
+  });
+
+  const bytes = (type: string, name: string) => waypoint.resources.get(typeUrl(type))?.get(name)?.value;
+  const destination = (): Destination | undefined => {
+    const value = bytes("Destination", WEB);
+    return value && fromBinary(DestinationSchema, value);
+  };
+  const chain = () => destination()?.ports[0]?.chain;
+  const routes = () => chain()?.http?.hosts.flatMap((host) => host.routes) ?? [];
+  const clusters = () =>
+    routes().map(({ action }) =>
+      action.case === "forward" ? action.value.clusters.map(({ cluster, weight }) => [cluster, weight]) : [],
+    );
+  const put = (generation: number, weights: readonly [number, number]) =>
+    kube.put(HTTP_ROUTES, {
+      metadata: { namespace: "shop", name: "split", uid: "split", generation },
+      spec: {
+        parentRefs: [{ group: "", kind: "Service", name: "web", port: 80 }],
+        rules: [{ backendRefs: [1, 2].map((n) => ({ name: `v${n}`, port: 80, weight: weights[n - 1] })) }],
+      },
+    });
+  const condition = (object: KubeObject | undefined, type: string) => {
+    const { status } = (object ?? {}) as {
+      status?: { conditions?: { type: string; status: string; reason: string }[] };
+    };
+    const found = status?.conditions?.find((each) => each.type === type);
+    return found && `${found.status}/${found.reason}`;
+  };
+
+  it("has the routes of the Gateway API in place of its own, with the clusters that they name, and loses them again", async () => {
+    await eventually("the service", () => destination()?.hostname === HOST);
+    put(1, [90, 10]);
+    const [v1, v2] = ["v1", "v2"].map((name) => `outbound|80||${name}.shop.svc.cluster.local`);
+    await eventually("the routes", () => routes()[0]?.origin === "HTTPRoute/shop/split");
+    expect(clusters()).toEqual([
+      [
+        [v1, 90],
+        [v2, 10],
+      ],
+    ]);
+    await eventually("the clusters", () => [v1, v2].every((name) => bytes("Cluster", name ?? "") !== undefined));
+    put(2, [0, 1]);
+    await eventually(
+      "other weights",
+      () =>
+        JSON.stringify(clusters()) ===
+        JSON.stringify([
+          [
+            [v1, 0],
+            [v2, 1],
+          ],
+        ]),
+    );
+    await eventually("the status", () => {
+      const [entry] = kube.read(HTTP_ROUTES, "shop", "split")?.status?.parents ?? [];
+      return entry?.conditions?.every(
+        ({ status, observedGeneration }) => status === "True" && observedGeneration === 2,
+      );
+    });
+    kube.remove(HTTP_ROUTES, "shop", "split");
+    await eventually("no routes of the API", () => !routes().some(({ origin }) => origin.startsWith("HTTPRoute")));
+  });
+
+  it("has the policies and token rules that are for its services, and for itself", async () => {
+    const spec = (kind: string, group: string, name: string) => ({
+      metadata: { namespace: "shop", name: kind.toLowerCase(), uid: kind, generation: 1 },
+      spec: { targetRefs: [{ kind, group, name }], rules: [{ to: [{ operation: { methods: ["GET"] } }] }] },
+    });
+    kube.put(AUTHORIZATION_POLICIES, spec("Service", "", "web"));
+    kube.put(AUTHORIZATION_POLICIES, spec("Gateway", "gateway.networking.k8s.io", "wp"));
+    const jwks = JSON.stringify({ keys: [publicJwk("a")] });
+    kube.put(REQUEST_AUTHENTICATIONS, {
+      metadata: { namespace: "shop", name: "tokens", uid: "t", generation: 1 },
+      spec: { targetRefs: [{ kind: "Service", name: "web" }], jwtRules: [{ issuer: "i", jwks }] },
+    });
+    await eventually("the chain", () => chain()?.policies[0] === "shop/service" && chain()?.jwt[0] === "shop/tokens");
+    await eventually("the settings", () => {
+      const value = bytes("Settings", "settings");
+      return value && fromBinary(SettingsSchema, value).policies[0] === "shop/gateway";
+    });
+    const policy = await eventually("the policy", () => bytes("Policy", "shop/service"));
+    expect(fromBinary(PolicySchema, policy).rules[0]?.to[0]?.methods[0]?.kind.value).toBe("GET");
+    const jwt = await eventually("the token rules", () => bytes("Jwt", "shop/tokens"));
+    expect(JSON.parse(fromBinary(JwtSchema, jwt).rules[0]?.jwks ?? "").keys).toHaveLength(1);
+    for (const name of ["service", "gateway"]) {
+      await eventually("the condition", () => {
+        return condition(kube.read(AUTHORIZATION_POLICIES, "shop", name), "WaypointAccepted") === "True/Accepted";
+      });
+    }
+    await eventually("the condition", () => {
+      return condition(kube.read(REQUEST_AUTHENTICATIONS, "shop", "tokens"), "WaypointAccepted") === "True/Accepted";
+    });
+    kube.remove(AUTHORIZATION_POLICIES, "shop", "service");
+    await eventually(
+      "no policy",
+      () => bytes("Policy", "shop/service") === undefined && chain()?.policies.length === 0,
+    );
+  });
+});
