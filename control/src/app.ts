@@ -27,12 +27,14 @@ import { plain, serveHttp } from "./http-server.ts";
 import { joined, modelInputs, type Verdicts } from "./kube/inputs.ts";
 import { type L7Verdicts, l7Inputs } from "./kube/l7-inputs.ts";
 import { Leader } from "./kube/leader.ts";
+import { meshConfigInput } from "./kube/mesh-config-input.ts";
 import { L7World } from "./l7/l7-world.ts";
 import { authorizersOf } from "./l7/security/authorizer.ts";
 import { WaypointPrograms } from "./l7/waypoint-programs.ts";
 import { WaypointResources } from "./l7/waypoint-resources.ts";
 import { ControlMetrics } from "./metrics.ts";
 import { keyOfDefinition } from "./model/definition-index.ts";
+import { describeProblems } from "./model/fields.ts";
 import { MeshModel } from "./model/mesh-model.ts";
 import { keyOf } from "./model/meta.ts";
 import { objectFinding, policyFinding } from "./status/findings.ts";
@@ -260,10 +262,22 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   };
 
   // ---- model ----------------------------------------------------------------------------------------------------
-  const inputs = joined([...modelInputs(model, verdicts), ...l7Inputs(world, l7Verdicts), ...resources.inputs()]);
-  const reflectors = inputs.map(({ type, handler, optional }) => {
+  const meshConfig = meshConfigInput(rootNamespace, {
+    onConfig: (meshConfig) => {
+      world.config = meshConfig;
+    },
+    onProblems: (problems, keptLastGood) =>
+      log.warn({ problems: describeProblems(problems), keptLastGood }, "invalid configuration of the mesh"),
+  });
+  const inputs = joined([
+    ...modelInputs(model, verdicts),
+    ...l7Inputs(world, l7Verdicts),
+    ...resources.inputs(),
+    meshConfig,
+  ]);
+  const reflectors = inputs.map(({ type, handler, optional, scope = {} }) => {
     const onError = (error: unknown) => log.warn({ kind: type.kind, err: error }, "cannot follow objects; retrying");
-    return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError }) };
+    return { kind: type.kind, reflector: new Reflector(client, { type, handler, optional, onError, ...scope }) };
   });
   for (const { kind, reflector } of reflectors) {
     supervise(`reflector of ${kind}`, reflector.run(signal));

@@ -38,6 +38,8 @@ export interface Input<T extends KubeObject = KubeObject> {
   readonly handler: ReflectorHandler<T>;
   /** Its CRD may be missing. */
   readonly optional: boolean;
+  /** Absent: all objects of the kind. */
+  readonly scope?: { readonly namespace: string; readonly fieldSelector: string };
 }
 
 /** Told of every version of an Istio object that was read. */
@@ -93,7 +95,7 @@ export function modelInputs(model: MeshModel, verdicts: Verdicts): Input[] {
 
 /** One input per kind: who reads the same kind shares one watch, and is told in the order given. */
 export function joined(inputs: readonly Input[]): Input[] {
-  const byKind = Map.groupBy(inputs, ({ type }) => `${type.group}/${type.plural}`);
+  const byKind = Map.groupBy(inputs, ({ type, scope }) => JSON.stringify([type.group, type.plural, scope]));
   return [...byKind.values()].flatMap((same) => {
     const [first] = same;
     if (first === undefined || same.length === 1) return same;

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import {
   AUTHORIZATION_POLICIES,
+  CONFIG_MAPS,
   GATEWAYS,
   HTTP_ROUTES,
   type KubeObject,
@@ -131,6 +132,38 @@ describe("a waypoint's program", () => {
     });
     kube.remove(HTTP_ROUTES, "shop", "split");
     await eventually("no routes of the API", () => !routes().some(({ origin }) => origin.startsWith("HTTPRoute")));
+  });
+
+  it("asks the authorizer that the mesh's configuration names, once it does", async () => {
+    kube.put(AUTHORIZATION_POLICIES, {
+      metadata: { namespace: "shop", name: "ask", uid: "ask", generation: 1 },
+      spec: {
+        targetRefs: [{ kind: "Service", name: "web" }],
+        action: "CUSTOM",
+        provider: { name: "opa" },
+        rules: [{ from: [{ source: { principals: ["cluster.local/ns/shop/sa/a"] } }] }],
+      },
+    });
+    const policy = () => {
+      const value = bytes("Policy", "shop/ask");
+      return value && fromBinary(PolicySchema, value);
+    };
+    const accepted = () => condition(kube.read(AUTHORIZATION_POLICIES, "shop", "ask"), "WaypointAccepted");
+    await eventually("a policy that denies", () => policy()?.rules.length === 1 && policy()?.authorizer === undefined);
+    await eventually("the complaint", () => accepted() === "False/Invalid");
+    const provider = { name: "opa", envoyExtAuthzHttp: { service: "v1.shop.svc.cluster.local", port: 80 } };
+    const mesh = JSON.stringify({ trustDomainAliases: ["old"], extensionProviders: [provider] });
+    kube.put(CONFIG_MAPS, { metadata: { namespace: "istio-system", name: "istio" }, data: { mesh } });
+    await eventually(
+      "the authorizer",
+      () => policy()?.authorizer?.cluster === "outbound|80||v1.shop.svc.cluster.local",
+    );
+    expect(policy()?.rules[0]?.from[0]?.principals.map(({ kind }) => kind.value)).toEqual([
+      "cluster.local/ns/shop/sa/a",
+      "old/ns/shop/sa/a",
+    ]);
+    await eventually("its cluster", () => bytes("Cluster", "outbound|80||v1.shop.svc.cluster.local") !== undefined);
+    await eventually("no complaint", () => accepted() === "True/Accepted");
   });
 
   it("has the policies and token rules that are for its services, and for itself", async () => {

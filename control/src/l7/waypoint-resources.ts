@@ -88,6 +88,7 @@ export class WaypointResources {
     this.routes = new MeshRoutes({
       services,
       isWaypoint: (namespace, name) => bindings.isWaypoint(namespace, name),
+      isBound: (service) => bindings.isBound(service),
       onVerdict: (kind, key) => this.#routeWriters[kind].check(key),
       ...(options.onService === undefined ? {} : { onService: options.onService }),
     });
@@ -197,7 +198,9 @@ export class WaypointResources {
   }
 
   /** A service went behind a waypoint, or came out. */
-  bindingChanged({ source, namespace, name }: ServiceDefinition): void {
+  bindingChanged(service: ServiceDefinition): void {
+    const { source, namespace, name } = service;
+    this.routes.bindingChanged(service);
     this.#targetChanged({ kind: source, namespace, name });
   }
 

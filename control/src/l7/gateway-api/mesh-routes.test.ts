@@ -34,6 +34,7 @@ class Mesh {
   };
   readonly routes = new MeshRoutes({
     services: this.lookup,
+    isBound: ({ name }) => name !== "unbound",
     isWaypoint: (namespace, name) => namespace === "shop" && name === "waypoint",
     onService: (key) => this.changedServices.push(key),
     onVerdict: (kind, key) => this.changedVerdicts.push(`${kind}/${key}`),
@@ -198,6 +199,27 @@ describe("routes on a service", () => {
     expect(mesh.conditions("HTTPRoute", "shop/r")).toEqual([{ ...OK, ResolvedRefs: "False/BackendNotFound" }]);
     mesh.put("HTTPRoute", "r", { parentRefs: [parent("s")], rules: [{ backendRefs: [to("tls")] }] }, { generation: 2 });
     expect(mesh.conditions("HTTPRoute", "shop/r")).toEqual([{ ...OK, ResolvedRefs: "False/UnsupportedProtocol" }]);
+  });
+
+  it("are accepted on a service without a waypoint, and say that nobody applies them", () => {
+    const mesh = new Mesh(service("unbound"));
+    mesh.put("HTTPRoute", "r", { parentRefs: [parent("unbound")], rules: [] });
+    expect(mesh.conditions("HTTPRoute", "shop/r")).toEqual([OK]);
+    expect(mesh.routes.verdictsOf("HTTPRoute", "shop/r")?.[0]?.conditions[0]?.message).toMatch(/behind no waypoint/);
+  });
+
+  it("are compiled for the one service that they hang on, however many there are", () => {
+    const services = Array.from({ length: 500 }, (_, index) => service(`s${index}`));
+    const mesh = new Mesh(...services);
+    const rules = [{ backendRefs: [to("s0")] }];
+    for (let index = 0; index < 5_000; index++) {
+      mesh.put("HTTPRoute", `r${index}`, { parentRefs: [parent(`s${index % 500}`)], rules });
+    }
+    mesh.changedServices.length = 0;
+    mesh.changedVerdicts.length = 0;
+    mesh.put("HTTPRoute", "r7", { parentRefs: [parent("s7")], rules }, { generation: 2 });
+    expect(new Set(mesh.changedServices)).toEqual(new Set(["shop/s7.shop.svc.cluster.local"]));
+    expect(new Set(mesh.changedVerdicts).size).toBe(10);
   });
 
   it("hear of services that come and go", () => {

@@ -36,6 +36,8 @@ export interface MeshRoutesOptions extends MeshRoutesEvents {
   readonly services: ServiceLookup;
   /** Whether a Gateway is a waypoint of ours. */
   readonly isWaypoint: (namespace: string, name: string) => boolean;
+  /** Whether traffic to a service goes by a waypoint. */
+  readonly isBound: (service: ServiceDefinition) => boolean;
 }
 
 export class MeshRoutes {
@@ -98,6 +100,11 @@ export class MeshRoutes {
     if (this.#byParent.of(own).size > 0) this.#options.onService?.(serviceKey(namespace, hostname));
   }
 
+  /** A service went behind a waypoint, or came out. */
+  bindingChanged({ source, namespace, name }: ServiceDefinition): void {
+    for (const id of this.#byParent.of(parentKey(source, namespace, name))) this.#tellVerdict(id);
+  }
+
   /** A Gateway became a waypoint, or is none any more. */
   gatewayChanged(namespace: string, name: string): void {
     for (const id of this.#byParent.of(gatewayKey(namespace, name))) this.#tellVerdict(id);
@@ -156,10 +163,11 @@ export class MeshRoutes {
     if (definition === undefined) return { state: "no such parent", message: `${what} does not exist` };
     const ports = definition.ports.filter((port) => selectsPort(parent, port));
     if (ports.length === 0) return { state: "no such parent", message: `${what} has no such port` };
-    if (route.rules.length === 0) return { state: "attached" };
+    const enforced = this.#options.isBound(definition);
+    if (route.rules.length === 0) return { state: "attached", enforced };
     const id = routeId(route);
     const wins = ports.some(({ number }) => this.#portRoutes(definition, number)?.inForce.has(id) === true);
-    if (wins) return { state: "attached" };
+    if (wins) return { state: "attached", enforced };
     return { state: "conflicted", message: `on ${what} a route of another kind takes precedence` };
   }
 

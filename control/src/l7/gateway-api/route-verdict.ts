@@ -14,7 +14,7 @@ export interface ParentVerdict {
 
 /** What became of a route at one parent. */
 export type Attachment =
-  | { readonly state: "attached" }
+  | { readonly state: "attached"; readonly enforced: boolean }
   | { readonly state: "no such parent"; readonly message: string }
   | { readonly state: "not allowed"; readonly message: string }
   | { readonly state: "conflicted"; readonly message: string };
@@ -50,8 +50,15 @@ function acceptedCondition(route: RouteFacts, attachment: Attachment): WantedCon
     case "conflicted":
       return no("Conflicted", attachment.message);
     case "attached":
-      return { type: "Accepted", status: "True", reason: "Accepted", message: "the route is in force" };
+      return { type: "Accepted", status: "True", reason: "Accepted", message: inForce(attachment.enforced) };
   }
+}
+
+/** A route is accepted without a waypoint too; whoever wrote it should not have to guess why nothing happens. */
+function inForce(enforced: boolean): string {
+  return enforced
+    ? "the route is in force"
+    : "the route is accepted, but the service is behind no waypoint: until it is, nobody in the mesh applies the route";
 }
 
 type RefProblem = BackendProblem | { readonly reason: "InvalidKind"; readonly message: string };
