@@ -121,7 +121,7 @@ const ads = new AdsService({
   log,
   metrics: metrics.ads,
   programs: { tables: () => undefined },
-  onProgramAnswer: () => {},
+  programListener: { answered: () => {}, gone: () => {} },
 });
 const certificates = new CertificateService({
   authenticator,

@@ -22,6 +22,7 @@ import { ServingCredentials } from "./ca/serving-credentials.ts";
 import type { ControlConfig } from "./config.ts";
 import { ClassController } from "./gateway/class-controller.ts";
 import { GatewayController } from "./gateway/gateway-controller.ts";
+import { ProgramAnswers } from "./gateway/program-answers.ts";
 import { serveGrpc } from "./grpc-server.ts";
 import { plain, serveHttp } from "./http-server.ts";
 import { joined, modelInputs, type Verdicts } from "./kube/inputs.ts";
@@ -187,9 +188,12 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   // Before everything is loaded, a class may seem ours that is not.
   const leadsLoaded = () => leader.leads && pushing;
   const classes = new ClassController({ client, model, leads: leadsLoaded, log });
+  const answers = new ProgramAnswers();
+  answers.onChange((gateway) => gateways.check(gateway));
   const gateways = new GatewayController({
     client,
     model,
+    program: (gateway) => answers.state(gateway),
     settings: { ...config.mesh, image: config.image, tokenAudience: config.tokenAudiences[0] ?? "" },
     leads: leadsLoaded,
     log,
@@ -312,7 +316,10 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     log,
     metrics: metrics.ads,
     programs,
-    onProgramAnswer: () => undefined,
+    programListener: {
+      answered: (answer) => answers.note(answer),
+      gone: (gateway, waypoint) => answers.forget(gateway, waypoint),
+    },
   });
   const certificates = new CertificateService({
     authenticator,

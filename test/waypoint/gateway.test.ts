@@ -12,6 +12,21 @@ spec:
   listeners: [{name: mesh, port: 15008, protocol: HBONE}]
 `;
 
+const STRICT = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict}
+spec: {mtls: {mode: STRICT}}
+---
+`;
+
+const ONLY_WAYPOINT = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only-waypoint}
+spec:
+  selector: {matchLabels: {app: web}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/waypoint]}}]}]
+`;
+
 describe("a waypoint in a playground", () => {
   let bed: Bed;
   beforeAll(async () => {
@@ -46,7 +61,22 @@ describe("a waypoint in a playground", () => {
       "the binding",
       async () => (await bed.kubectl("get", "service", "web", "-o", path)) === "WaypointAccepted",
     );
+    // The waypoint names itself in its answers, and the client's agent tells where it sent the connection.
+    const throughIt = async () => {
+      const { stdout } = await bed.try("exec", "deployment/client", "--", "curl", "-si", "-m", "5", "http://web/");
+      return /^HTTP\/1.1 200 OK/.test(stdout) && stdout.includes("server: istio-envoy") && /\nweb-/.test(stdout);
+    };
+    await eventually("an answer through the waypoint", throughIt, 15_000);
+    await eventually("the agent's log names the waypoint", async () => {
+      const logs = await bed.kubectl("-n", "istio-system", "logs", "daemonset/weft-agent", "--all-pods=true");
+      return logs.includes('dst.identity="spiffe://cluster.local/ns/default/sa/waypoint"');
+    });
+    // To the pods it comes by mutual TLS, as itself.
+    await bed.apply(STRICT + ONLY_WAYPOINT);
+    for (let i = 0; i < 10; i++) expect(await throughIt()).toBe(true);
     await bed.kubectl("label", "service", "web", "istio.io/use-waypoint=none", "--overwrite");
+    await eventually("nobody else is let in", async () => !(await curl()).stdout.startsWith("web-"), 10_000);
+    await bed.kubectl("delete", "authorizationpolicy/only-waypoint", "peerauthentication/strict");
     await eventually("the way without it", async () => (await curl()).stdout.startsWith("web-"), 10_000);
   });
 

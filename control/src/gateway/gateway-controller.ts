@@ -26,6 +26,7 @@ import {
 import type { MeshModel } from "../model/mesh-model.ts";
 import { type Deployed, gatewayStatus } from "./gateway-status.ts";
 import { isMadeFor, type ManifestSettings, managedBy, waypointObjects } from "./manifests.ts";
+import type { ProgramState } from "./program-answers.ts";
 
 const FIELD_MANAGER = "weft-gateway";
 const CONCURRENCY = 4;
@@ -41,6 +42,8 @@ export interface GatewayControllerOptions {
   readonly log: Logger;
   /** How many routes are accepted for a listener of a Gateway. */
   readonly attachedRoutes: (gateway: string, listener: string) => number;
+  /** What a Gateway's pods say of their program. */
+  readonly program: (gateway: string) => ProgramState;
 }
 
 export class GatewayController {
@@ -120,14 +123,14 @@ export class GatewayController {
 
   #nothing(key: string): Deployed {
     const attachedRoutes = (listener: string) => this.#options.attachedRoutes(key, listener);
-    return { addresses: [], readyPods: 0, attachedRoutes };
+    return { addresses: [], readyPods: 0, attachedRoutes, program: this.#options.program(key) };
   }
 
   async #deploy(gateway: GatewayFacts, key: string, signal: AbortSignal): Promise<Deployed> {
     const { client, model, settings } = this.#options;
     const controller = model.waypoints.controllerOf(gateway.className) ?? "";
     const objects = waypointObjects(gateway, controller, settings);
-    const { attachedRoutes } = this.#nothing(key);
+    const nothing = this.#nothing(key);
     try {
       if (objects.serviceAccount !== undefined) {
         await client.apply(SERVICE_ACCOUNTS, objects.serviceAccount, FIELD_MANAGER, { signal });
@@ -135,11 +138,11 @@ export class GatewayController {
       const service = await client.apply(SERVICES, objects.service, FIELD_MANAGER, { signal });
       const deployment = await client.apply(DEPLOYMENTS, objects.deployment, FIELD_MANAGER, { signal });
       const readyPods = deployment.status?.readyReplicas ?? 0;
-      return { addresses: addressesOf(service, model.settings.clusterDomain), readyPods, attachedRoutes };
+      return { ...nothing, addresses: addressesOf(service, model.settings.clusterDomain), readyPods };
     } catch (error) {
       if (signal.aborted) throw error;
       const failure = error instanceof Error ? error.message : String(error);
-      return { addresses: [], readyPods: 0, failure, attachedRoutes };
+      return { ...nothing, failure };
     }
   }
 

@@ -9,6 +9,7 @@ const READY = {
   addresses: [{ type: "Hostname" as const, value: "wp.shop.svc.cluster.local" }],
   readyPods: 1,
   attachedRoutes: () => 2,
+  program: { pods: 1, refusals: [] },
 };
 
 function gateway(spec: object) {
@@ -30,6 +31,7 @@ describe("a waypoint's Gateway", () => {
       Accepted: "True/Accepted",
       Programmed: "False/Pending",
       ResolvedRefs: "True/ResolvedRefs",
+      "weft.dev/ProgramAccepted": "True/Accepted",
     });
     const ready = gatewayStatus(gateway({ listeners: [MESH] }), READY, waiting, NOW);
     expect(ready.addresses).toEqual(READY.addresses);
@@ -56,6 +58,22 @@ describe("a waypoint's Gateway", () => {
     );
     expect(failed.addresses).toEqual(READY.addresses);
     expect(told(failed).Programmed).toBe("False/NoResources");
+  });
+
+  it("says which resources its pods have refused", () => {
+    const refusal = {
+      client: "shop/wp-1",
+      type: "type.googleapis.com/weft.l7.Cluster",
+      name: "c",
+      reason: "bad",
+    } as const;
+    const program = { pods: 1, refusals: [refusal] };
+    const status = gatewayStatus(gateway({ listeners: [MESH] }), { ...READY, program }, undefined, NOW);
+    expect(told(status)).toMatchObject({
+      Programmed: "True/Programmed",
+      "weft.dev/ProgramAccepted": "False/ResourcesRefused",
+    });
+    expect(status.conditions?.at(-1)?.message).toContain("shop/wp-1 refused Cluster c: bad");
   });
 
   it("leaves the conditions of others alone, and the times of what did not change", () => {

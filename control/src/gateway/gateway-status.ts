@@ -1,7 +1,9 @@
 /** What a waypoint's Gateway says of itself, from what it asks for and what has come of it. */
 import type { Condition, GatewayObject, ListenerStatus } from "#lib/kube/types.ts";
+import { L7_TYPE_PREFIX } from "#lib/xds/types.ts";
 import { type GatewayFacts, type GatewayListener, gatewayProblem, listenerProblem } from "../model/gateway.ts";
 import type { WantedCondition } from "../status/status-writer.ts";
+import type { ProgramState } from "./program-answers.ts";
 
 /** What has come of a Gateway. */
 export interface Deployed {
@@ -12,10 +14,14 @@ export interface Deployed {
   readonly failure?: string;
   /** Routes that are accepted for a listener. */
   readonly attachedRoutes: (listener: string) => number;
+  readonly program: ProgramState;
 }
 
 type GatewayStatus = NonNullable<GatewayObject["status"]>;
 
+export const PROGRAM_ACCEPTED = "weft.dev/ProgramAccepted";
+/** Longer messages are of no use to a reader. */
+const MAX_MESSAGE = 1_000;
 const GROUP = "gateway.networking.k8s.io";
 const ROUTE_KINDS = ["GRPCRoute", "HTTPRoute", "TCPRoute", "TLSRoute"];
 
@@ -49,6 +55,7 @@ export function gatewayStatus(
       accepted(gateway, problem),
       programmed(deployed, problem !== undefined),
       { type: "ResolvedRefs", status: "True", reason: "ResolvedRefs", message: "nothing is referred to" },
+      programAccepted(deployed.program),
     ]),
   };
 }
@@ -71,6 +78,20 @@ function programmed({ readyPods, failure }: Deployed, invalid: boolean): WantedC
     return { type, status: "False", reason: "Pending", message: "no pod of the waypoint is ready" };
   }
   return { type, status: "True", reason: "Programmed", message: "the waypoint takes traffic" };
+}
+
+/** Whether the pods run all of the program that was compiled for them. */
+function programAccepted({ pods, refusals }: ProgramState): WantedCondition {
+  const type = PROGRAM_ACCEPTED;
+  if (pods === 0) return { type, status: "Unknown", reason: "Pending", message: "no pod has asked for its program" };
+  if (refusals.length === 0) {
+    return { type, status: "True", reason: "Accepted", message: "its pods run all of their program" };
+  }
+  const told = refusals.map(
+    ({ client, type: url, name, reason }) => `${client} refused ${url.slice(L7_TYPE_PREFIX.length)} ${name}: ${reason}`,
+  );
+  const message = `${told.join("; ")}; what was in force under these names stays`;
+  return { type, status: "False", reason: "ResourcesRefused", message: message.slice(0, MAX_MESSAGE) };
 }
 
 function listenerConditions(

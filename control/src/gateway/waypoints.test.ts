@@ -248,6 +248,15 @@ describe("waypoints", () => {
     await start();
     const own = waypointClient("shop/wp", "shop");
     for (const type of L7_TYPE_URLS) await eventually(type, () => own.responsesOf(type).length === 1);
+    const accepted = (value: string) =>
+      conditionOf(kube.read(GATEWAYS, "shop", "wp"), "weft.dev/ProgramAccepted") === value;
+    await eventually("the word of the waypoint", () => accepted("True/Accepted"));
+    // It takes nothing more; the bound service is the next thing that it hears of.
+    own.judge = () => `${WEB}: not today`;
+    putService({ "istio.io/use-waypoint": "wp" });
+    await eventually("the refusal", () => accepted("False/ResourcesRefused"));
+    own.close();
+    await eventually("nobody is there", () => accepted("Unknown/Pending"));
     for (const [token, namespace, gateway] of [
       ["shop/web", "shop", "wp"],
       ["other/wp", "other", "wp"],

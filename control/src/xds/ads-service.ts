@@ -12,7 +12,7 @@ import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
 import { AddressIndex } from "./address-index.ts";
 import { LoadGate } from "./load-gate.ts";
 import { BoundedOutlet } from "./outlet.ts";
-import { gatewayOfCaller, type ProgramAnswer, type ProgramChange, type ProgramSource } from "./program-source.ts";
+import { gatewayOfCaller, type ProgramChange, type ProgramListener, type ProgramSource } from "./program-source.ts";
 import { ProgramSubscriber } from "./program-subscriber.ts";
 import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
@@ -32,8 +32,7 @@ export interface AdsServiceOptions {
   readonly log: Logger;
   readonly metrics: AdsMetrics;
   readonly programs: ProgramSource;
-  /** What a waypoint says of its program. */
-  readonly onProgramAnswer: (answer: ProgramAnswer) => void;
+  readonly programListener: ProgramListener;
   readonly maxResponseBytes?: number;
 }
 
@@ -209,7 +208,7 @@ export class AdsService {
 
   /** A waypoint gets its own Gateway's program, by its account, and nothing else. */
   #programSession(stream: Stream, client: Client, identity: CallerIdentity, first: DeltaDiscoveryRequest): Session {
-    const { model, log, metrics, programs, onProgramAnswer } = this.#options;
+    const { model, log, metrics, programs, programListener } = this.#options;
     const gateway = gatewayOfCaller(model, identity, gatewayLabel(first.node));
     const tables = gateway === undefined ? undefined : programs.tables(gateway);
     if (gateway === undefined || tables === undefined) {
@@ -227,7 +226,7 @@ export class AdsService {
           metrics.rejected(type);
           log.warn({ ...client, gateway, type, message: error }, "waypoint refused resources");
         }
-        onProgramAnswer({ gateway, client: client.client, type, names, error });
+        programListener.answered({ gateway, client: client.client, type, names, error });
       },
       onUnknown: (type) => {
         metrics.rejected(type);
@@ -238,6 +237,7 @@ export class AdsService {
     this.#waypoints.set(gateway, siblings.add(subscriber));
     return this.#opened(subscriber, { ...client, gateway }, () => {
       siblings.delete(subscriber);
+      programListener.gone(gateway, client.client);
       if (siblings.size === 0 && this.#waypoints.get(gateway) === siblings) this.#waypoints.delete(gateway);
     });
   }

@@ -17,6 +17,13 @@ export interface ProgramSource {
   tables(gateway: string): ProgramTables | undefined;
 }
 
+/** Told what waypoints say of their programs. */
+export interface ProgramListener {
+  answered(answer: ProgramAnswer): void;
+  /** A pod's stream has ended. */
+  gone(gateway: string, client: string): void;
+}
+
 /** A waypoint's word on resources that it was sent. */
 export interface ProgramAnswer {
   readonly gateway: string;

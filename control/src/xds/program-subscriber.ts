@@ -14,7 +14,7 @@ export interface ProgramSubscriberOptions {
   readonly streamId: string;
   readonly version: () => string;
   readonly onSent: (type: TypeUrl) => void;
-  /** The client took the resources, or (with an error) not all of them. */
+  /** The client took the resources, changed or removed, or (with an error) not all of them. */
   readonly onAnswer: (type: TypeUrl, names: readonly string[], error: string | undefined) => void;
   /** It asks for something that it cannot have. */
   readonly onUnknown: (type: string) => void;
@@ -101,7 +101,7 @@ export class ProgramSubscriber {
   #send(type: TypeUrl, body: Body): void {
     const { outlet, streamId, version, onSent } = this.#options;
     const nonce = `${streamId}-${++this.#nonces}`;
-    if (this.#unanswered.size < MAX_UNANSWERED) this.#unanswered.set(nonce, body.changed);
+    if (this.#unanswered.size < MAX_UNANSWERED) this.#unanswered.set(nonce, [...body.changed, ...body.removed]);
     if (!outlet.write(encodeResponse(type, version(), nonce, body))) this.#blocked = true;
     onSent(type);
   }

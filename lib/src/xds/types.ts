@@ -19,6 +19,8 @@ export const L7_TYPE_URLS = [
   "type.googleapis.com/weft.l7.Destination",
 ] as const;
 
+export const L7_TYPE_PREFIX = "type.googleapis.com/weft.l7.";
+
 export type L7TypeUrl = (typeof L7_TYPE_URLS)[number];
 
 export type TypeUrl = typeof ADDRESS_TYPE | typeof AUTHORIZATION_TYPE | L7TypeUrl;
