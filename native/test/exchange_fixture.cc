@@ -67,6 +67,7 @@ FakeServerStream& ExchangeTest::Ask(const AskedRequest& request) {
   head.authority = arena.Copy(request.authority);
   head.upgrade = arena.Copy(request.upgrade);
   head.expect_continue = request.expect_continue;
+  stream.asked = request.end;
   for (const auto& [name, value] : request.fields) head.headers.Add(name, value);
   On([&] {
     l7::Exchange& exchange = services_->exchanges->Take();

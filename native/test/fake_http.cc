@@ -19,11 +19,14 @@ std::string FieldIn(const Fields& fields, std::string_view name) {
 // ---- downstream ----------------------------------------------------------------------------------------------------
 
 void FakeServerStream::Body(std::string_view text, bool end) {
-  if (handler_ != nullptr) handler_->OnBody(Bytes(text), end);
+  if (handler_ == nullptr || asked) return;
+  asked = end;
+  handler_->OnBody(Bytes(text), end);
 }
 
 void FakeServerStream::Trailers(const Fields& sent) {
-  if (handler_ == nullptr) return;
+  if (handler_ == nullptr || asked) return;
+  asked = true;
   http::HeaderMap map(arena_);
   for (const auto& [name, value] : sent) map.Add(name, value);
   handler_->OnRequestEnd(&map);
@@ -111,14 +114,14 @@ void FakeClientStream::Informational(uint16_t answer_status) {
 }
 
 void FakeClientStream::Body(std::string_view text, bool end) {
-  if (handler_ == nullptr) return;
+  if (handler_ == nullptr || answered_) return;
   answered_ = end;
   handler_->OnBody(Bytes(text), end);
   CloseIfWhole();
 }
 
 void FakeClientStream::Trailers(const Fields& answer_fields) {
-  if (handler_ == nullptr) return;
+  if (handler_ == nullptr || answered_) return;
   http::HeaderMap map(arena_);
   for (const auto& [name, value] : answer_fields) map.Add(name, value);
   answered_ = true;

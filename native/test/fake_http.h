@@ -38,7 +38,7 @@ class FakeServerStream final : public http::ServerStream {
   // Before the engine has it.
   http::RequestHead& head() { return *head_; }
   void set_handler(http::ServerStream::Handler* handler) { handler_ = handler; }
-  // The client sends; nothing is delivered once the stream is closed.
+  // The client sends; nothing is delivered once the stream is closed, or behind the request's end.
   void Body(std::string_view text, bool end);
   void Trailers(const Fields& fields);
   // The client goes away.
@@ -65,6 +65,7 @@ class FakeServerStream final : public http::ServerStream {
   bool upgraded = false;
   Fields fields, trailers;
   std::string body;
+  bool asked = false;   // the request is whole
   bool ended = false;   // the answer is whole
   bool reset = false;   // the engine cut it
   bool closed = false;  // nothing is called any more

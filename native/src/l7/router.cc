@@ -75,8 +75,9 @@ void Router::Start(const Request& request) {
   SetTimeout();
   EditRequest();
   services_.hooks.OnUpstreamRequest(request.head, request.trace);
+  if (forward().retry && forward().retry->attempts > 0) retry_ = &*forward().retry;
+  // Of a tunnel nothing is sent before it stands, and from then on it is not tried again.
   if (!tunnel_) {
-    if (forward().retry && forward().retry->attempts > 0) retry_ = &*forward().retry;
     ChooseMirrors();
     if (retry_ != nullptr || !mirrors_.empty()) buffer_.Retain();
   }

@@ -142,6 +142,24 @@ TEST_F(RouterTest, SaysThatItHasRetried) {
   EXPECT_EQ(cluster().endpoints[0]->outcomes.size(), 3u);
 }
 
+TEST_F(RouterTest, RetriesAnUpgradeThatDidNotStand) {
+  AddRetries(AddRoute());
+  Publish();
+  FakeServerStream& client = Ask({.end = false, .upgrade = "websocket"});
+  FakeClientStream& first = Asked(0);
+  On([&] {
+    client.Body("early", false);
+    first.Close(http::StreamError::kRefused);
+  });
+  FakeClientStream& second = Asked(1);
+  On([&] { second.Head(101, {}, false, true); });
+  EXPECT_EQ(client.status, 101);
+  EXPECT_EQ(second.body, "early");
+  On([&] { second.Close(http::StreamError::kConnectionClosed); });
+  EXPECT_TRUE(client.reset);
+  EXPECT_EQ(cluster().requests(), 2u);
+}
+
 TEST_F(RouterTest, NeverRetriesWhatIsOverloaded) {
   AddRetries(AddRoute(), {FIVE_XX});
   Publish();
