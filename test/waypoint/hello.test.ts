@@ -12,7 +12,18 @@ describe("hello through a waypoint", () => {
   const apply = (file: string) => bed.kubectl("apply", "-f", join(HELLO, file));
   /** Which version answers `path` of nginx. */
   async function ask(...curl: readonly string[]): Promise<string> {
-    const { stdout } = await bed.try("exec", "-n", "hello", "deployment/client", "--", "curl", "-s", "-m", "5", ...curl);
+    const { stdout } = await bed.try(
+      "exec",
+      "-n",
+      "hello",
+      "deployment/client",
+      "--",
+      "curl",
+      "-s",
+      "-m",
+      "5",
+      ...curl,
+    );
     return /hello from (v\d)/.exec(stdout)?.[1] ?? stdout;
   }
 
@@ -40,7 +51,11 @@ spec:
   afterAll(() => bed?.stop());
 
   it("sends those who ask for a version to it", async () => {
-    await eventually("v2 by header", async () => (await ask("-H", "version-app: v2", "http://nginx/")) === "v2", 15_000);
+    await eventually(
+      "v2 by header",
+      async () => (await ask("-H", "version-app: v2", "http://nginx/")) === "v2",
+      15_000,
+    );
     for (let i = 0; i < 20; ++i) expect(await ask("-H", "version-app: v2", "http://nginx/")).toBe("v2");
     for (let i = 0; i < 20; ++i) expect(await ask("-H", "version-app: v3", "http://hello/")).toBe("v3");
   });

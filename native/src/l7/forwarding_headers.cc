@@ -47,7 +47,9 @@ SocketAddress WriteForwardingHeaders(const Downstream& downstream, const Setting
   }
   std::string_view proto = headers.Get(HeaderId::kXForwardedProto);
   if (proto != "http" && proto != "https") {
-    proto = info.tls || request.scheme == "https" ? "https" : "http";
+    // A tunnel's TLS is the mesh's: what the client speaks within it is its own affair.
+    const bool https = info.tls && info.authority.port == 0;
+    proto = https || request.scheme == "https" ? "https" : "http";
     if (headers.Find(HeaderId::kXForwardedProto) != nullptr) headers.Remove(HeaderId::kXForwardedProto);
     headers.AddView({http::HeaderName(HeaderId::kXForwardedProto), proto, HeaderId::kXForwardedProto});
   }
