@@ -49,7 +49,7 @@ export function typeOf(object: KubeObject): ResourceType<KubeObject> {
   }
   const plural = kind
     .toLowerCase()
-    .replace(/y$/, "ie")
+    .replace(/(?<![aeiou])y$/, "ie")
     .replace(/(s|x|ch)$/, "$1e")
     .concat("s");
   return { group, version, kind, plural, namespaced: !CLUSTER_WIDE.has(kind) };

@@ -1,6 +1,7 @@
 /** Compares what a connection did with what it should have done: from both ends, the access logs and the counters. */
 import type { AccessLine } from "../../demo/src/access-log.ts";
 import type { MetricSample } from "../../demo/src/metrics-text.ts";
+import type { StagePod } from "../../demo/src/stage.ts";
 import type { Case, Expected, ExpectedLine } from "./matrix-table.ts";
 import { caseId, podIp, SERVER_PORT, SERVICE_PORT, serverOf, type World } from "./matrix-world.ts";
 import type { DialResult } from "./programs/dial.ts";
@@ -18,8 +19,9 @@ export interface Dialled {
 }
 
 /** Everything that is not as it should be at the two ends, as `case: what`. */
-export function endComplaints({ one, must, result }: Dialled, world: World): string[] {
-  const found: [string, unknown, unknown][] = [["outcome", must.outcome, result.outcome]];
+export function endComplaints(dialled: Dialled, world: World): string[] {
+  const { one, must, result } = dialled;
+  const found: Finding[] = [["outcome", must.outcome, result.outcome]];
   const client = world.clients[one.source];
   const own = one.family === "IPv6" ? client.ip6 : client.ip;
   if (result.outcome === "reached" && must.outcome === "reached") {
@@ -29,8 +31,7 @@ export function endComplaints({ one, must, result }: Dialled, world: World): str
     found.push(
       ["server", `${namespace}/${name}`, greeting?.server],
       ["agent at the source", must.agentAtSource, result.remote === `${own} ${OUTBOUND_PORT}`],
-      ["agent at the destination", must.agentAtDestination, greeting?.remote?.split(" ")[0] === podIp(one, world)],
-      ["client's address at the server", own, greeting?.client.split(" ")[0]],
+      ...(must.path === "P3" ? endOfWaypoint(greeting?.client, world) : endOfClient(dialled, own, world)),
       ["getpeername() at the client", asked, result.peername],
     );
     // The node's own NAT of service addresses may give a connection from outside another port on its way.
@@ -45,12 +46,27 @@ export function endComplaints({ one, must, result }: Dialled, world: World): str
     );
 }
 
+type Finding = [what: string, wanted: unknown, seen: unknown];
+
+function endOfClient({ one, must, result: { greeting } }: Dialled, own: string | undefined, world: World): Finding[] {
+  return [
+    ["agent at the destination", must.agentAtDestination, greeting?.remote?.split(" ")[0] === podIp(one, world)],
+    ["client's address at the server", own, greeting?.client.split(" ")[0]],
+  ];
+}
+
+/** The waypoint dials as itself, by a family of its own choice. */
+function endOfWaypoint(client: string | undefined, { waypoint }: World): Finding[] {
+  const ip = client?.split(" ")[0]?.replace(/^::ffff:/, "");
+  return [["the waypoint dials the server", true, ip === waypoint.ip || ip === waypoint.ip6]];
+}
+
 function why({ error }: DialResult): string {
   return error === undefined ? "" : ` (${error})`;
 }
 
 function askedPort(one: Case): number {
-  return one.target === "VIP" ? SERVICE_PORT : SERVER_PORT;
+  return one.target === "VIP" || one.target === "bound VIP" ? SERVICE_PORT : SERVER_PORT;
 }
 
 /** New lines of each node's log, the source's first. */
@@ -91,19 +107,29 @@ function fits(line: AccessLine, want: ExpectedLine, { one, must, result, bytes }
   const identity = (present: boolean, account: string): string | undefined =>
     present ? `${IDENTITY}${account}` : undefined;
   const reached = must.outcome === "reached";
+  const server = world.servers.find((pod) => pod.namespace === namespace && pod.name === name);
+  const source = { pod: want.waypoint === "source" ? world.waypoint : client, account: "client" };
+  const destination = { pod: want.waypoint === "destination" ? world.waypoint : server, account: name };
+  const account = (end: { pod: StagePod | undefined; account: string }) =>
+    end.pod === world.waypoint ? "waypoint" : end.account;
+  // Behind a waypoint it is the waypoint that picks the family.
+  const families =
+    want.waypoint === "source" ? (["ip", "ip6"] as const) : ([one.family === "IPv6" ? "ip6" : "ip"] as const);
+  // That the server's end closed a connection is no failure of the tunnel to the waypoint.
+  const mayEndWell = want.waypoint === "destination";
   return (
     line.direction === want.direction &&
-    line.source.pod === client.name &&
-    line.source.namespace === client.namespace &&
-    line.source.ip === (one.family === "IPv6" ? client.ip6 : client.ip) &&
-    line.destination.pod === name &&
-    line.destination.namespace === namespace &&
-    line.destination.ip === podIp(one, world) &&
-    line.source.identity === identity(want.sourceIdentity, "client") &&
-    line.destination.identity === identity(want.destinationIdentity, name) &&
+    line.source.pod === source.pod.name &&
+    line.source.namespace === source.pod.namespace &&
+    families.some((ip) => line.source.ip === source.pod[ip] && line.destination.ip === destination.pod?.[ip]) &&
+    line.destination.pod === destination.pod?.name &&
+    line.destination.namespace === destination.pod?.namespace &&
+    line.source.identity === identity(want.sourceIdentity, account(source)) &&
+    line.destination.identity === identity(want.destinationIdentity, account(destination)) &&
     (line.tunnelTo !== undefined) === want.tunnel &&
-    (reached ? line.requestBytes === bytes && line.responseBytes === result.answerBytes : line.error !== undefined) &&
-    (reached ? line.error === undefined : true) &&
+    (reached
+      ? line.requestBytes === bytes && line.responseBytes === result.answerBytes && line.error === undefined
+      : mayEndWell || line.error !== undefined) &&
     (want.denied.length === 0
       ? line.policy === undefined
       : want.denied.some((each) => line.policy === POLICY_NAMES[each]))
@@ -118,9 +144,10 @@ export function expectedCounts(all: readonly Dialled[], world: World): Counts {
   for (const { one, must } of all) {
     const { namespace, name } = serverOf(one);
     const client = world.clients[one.source];
-    for (const { node, reporter, identities, security } of must.counts) {
-      const principals = identities ? `${IDENTITY}client ${IDENTITY}${name}` : "unknown unknown";
-      const ends = `${client.namespace}/client -> ${namespace}/${name}`;
+    for (const { node, reporter, toWaypoint, identities, security } of must.counts) {
+      const account = toWaypoint ? "waypoint" : name;
+      const principals = identities ? `${IDENTITY}client ${IDENTITY}${account}` : "unknown unknown";
+      const ends = `${client.namespace}/client -> ${toWaypoint ? world.waypoint.namespace : namespace}/${account}`;
       const key = `${nodeOf(one, node, world)}, ${reporter}, ${ends}, ${principals}, ${security}`;
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }

@@ -11,7 +11,8 @@ export const AXES = {
   /** What an AuthorizationPolicy at the destination says of this very source. */
   policy: ["allow", "deny", "none"],
   family: ["IPv4", "IPv6", "mapped"],
-  target: ["VIP", "pod IP", "headless"],
+  /** `bound VIP`: of a service that is bound to a waypoint inside the mesh. */
+  target: ["VIP", "pod IP", "headless", "bound VIP"],
 } as const;
 
 type Axes = typeof AXES;
@@ -24,6 +25,8 @@ export type Turn = "first" | "later";
 export interface ExpectedLine {
   readonly node: "source" | "destination";
   readonly direction: "direct" | "outbound" | "inbound";
+  /** The end that is not the client or the server but the waypoint between them. */
+  readonly waypoint?: "source" | "destination";
   readonly sourceIdentity: boolean;
   readonly destinationIdentity: boolean;
   readonly tunnel: boolean;
@@ -35,13 +38,15 @@ export interface ExpectedLine {
 export interface ExpectedCount {
   readonly node: "source" | "destination";
   readonly reporter: "source" | "destination";
+  /** The destination is the waypoint. */
+  readonly toWaypoint?: true;
   readonly identities: boolean;
   readonly security: "mutual_tls" | "kernel_direct" | "unknown";
 }
 
 export interface Expected {
   /** Of the design's table. P4 and P5 have two ways: past the agent, or through it. */
-  readonly path: "P0" | "P1" | "P2" | "P4 kernel" | "P4 agent" | "P5 kernel" | "P5 agent";
+  readonly path: "P0" | "P1" | "P2" | "P3" | "P4 kernel" | "P4 agent" | "P5 kernel" | "P5 agent";
   /** `refused`: by connect(); `closed`: after it, before any answer. */
   readonly outcome: "reached" | "refused" | "closed";
   /** An agent is at this end of the connection. */
@@ -51,7 +56,7 @@ export interface Expected {
   readonly counts: readonly ExpectedCount[];
 }
 
-/** All 432. */
+/** All 576. */
 export function allCases(): Case[] {
   let cases: Record<string, string>[] = [{}];
   for (const [axis, values] of Object.entries(AXES)) {
@@ -62,6 +67,7 @@ export function allCases(): Case[] {
 
 export function expected(one: Case, turn: Turn): Expected {
   if (one.source === "outside") return one.destination === "outside" ? untouched() : plainIn(one);
+  if (one.target === "bound VIP") return viaWaypoint(one);
   if (one.destination === "outside") return plainOut(turn);
   const allowed = one.policy !== "deny";
   return one.place === "same node" && turn === "later" ? direct(allowed) : tunnel(allowed);
@@ -112,6 +118,37 @@ function tunnel(allowed: boolean): Expected {
       { node: "source", reporter: "source", identities: true, security: "mutual_tls" },
       { node: "destination", reporter: "destination", identities: true, security: "mutual_tls" },
     ],
+  };
+}
+
+/**
+ * P3: wherever the pods are, and also for a service outside the mesh. The destination's policies meet the waypoint, not the
+ * client: who allows the client alone shuts the waypoint out, and who denies the client lets it in.
+ */
+function viaWaypoint(one: Case): Expected {
+  const inside = one.destination === "enrolled";
+  const allowed = !inside || one.policy !== "allow";
+  return {
+    path: "P3",
+    outcome: allowed ? "reached" : "closed",
+    agentAtSource: true,
+    agentAtDestination: inside,
+    lines: [
+      { ...BOTH, node: "source", direction: "outbound", waypoint: "destination", tunnel: true, denied: [] },
+      ...(inside
+        ? [
+            {
+              ...BOTH,
+              node: "destination",
+              direction: "inbound",
+              waypoint: "source",
+              tunnel: true,
+              denied: [],
+            } as const,
+          ]
+        : []),
+    ],
+    counts: [{ node: "source", reporter: "source", toWaypoint: true, identities: true, security: "mutual_tls" }],
   };
 }
 

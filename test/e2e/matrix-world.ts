@@ -2,7 +2,7 @@
 import { eventually } from "#lib/eventually.ts";
 import type { Stage, StagePod } from "../../demo/src/stage.ts";
 import type { Case } from "./matrix-table.ts";
-import { clientText, namespaceText, serverText, serviceText } from "./pod-manifests.ts";
+import { clientText, namespaceText, serverText, serviceText, waypointText } from "./pod-manifests.ts";
 import { programArgv } from "./pod-program.ts";
 import type { DialResult, DialTarget } from "./programs/dial.ts";
 
@@ -17,9 +17,13 @@ export function serverOf(one: Case): { readonly namespace: string; readonly name
   return { namespace: NAMESPACES[one.destination], name: SERVERS[one.place] };
 }
 
+const WAYPOINT = "waypoint";
+const BOUND = `istio.io/use-waypoint: ${WAYPOINT}, istio.io/use-waypoint-namespace: ${NAMESPACES.enrolled}`;
+
 export interface World {
   readonly clients: Readonly<Record<Case["source"], StagePod>>;
   readonly servers: readonly StagePod[];
+  readonly waypoint: StagePod;
 }
 
 export async function buildWorld(stage: Stage): Promise<World> {
@@ -33,6 +37,7 @@ export async function buildWorld(stage: Stage): Promise<World> {
         ...serverTexts(namespace, "near", first),
         ...serverTexts(namespace, "far", second),
       ])
+      .concat(waypointText(NAMESPACES.enrolled, WAYPOINT))
       .join("---\n"),
   );
   return eventually("every pod is ready and enrolled where it should be", () => look(stage), 60_000);
@@ -42,16 +47,19 @@ async function look(stage: Stage): Promise<World> {
   const inside = await stage.pods(NAMESPACES.enrolled);
   const outside = await stage.pods(NAMESPACES.outside);
   const all = [...inside, ...outside];
-  const late = all.filter((pod) => !pod.ready || pod.enrolled !== inside.includes(pod));
-  if (all.length < 6 || late.length > 0) throw new Error(late.map(({ name }) => name).join(", "));
-  const client = (pods: StagePod[]): StagePod => {
-    const found = pods.find(({ name }) => name === "client");
-    if (found === undefined) throw new Error("no client");
+  const isWaypoint = ({ name }: StagePod) => name.startsWith(`${WAYPOINT}-`);
+  const late = all.filter((pod) => !pod.ready || pod.enrolled !== (inside.includes(pod) && !isWaypoint(pod)));
+  if (all.length < 7 || late.length > 0) throw new Error(late.map(({ name }) => name).join(", "));
+  const isClient = ({ name }: StagePod) => name === "client";
+  const one = (pods: StagePod[], fits: (pod: StagePod) => boolean): StagePod => {
+    const found = pods.find(fits);
+    if (found === undefined) throw new Error("a pod is missing");
     return found;
   };
   return {
-    clients: { enrolled: client(inside), outside: client(outside) },
-    servers: all.filter(({ name }) => name !== "client"),
+    clients: { enrolled: one(inside, isClient), outside: one(outside, isClient) },
+    servers: all.filter((pod) => !isClient(pod) && !isWaypoint(pod)),
+    waypoint: one(inside, isWaypoint),
   };
 }
 
@@ -59,6 +67,7 @@ function serverTexts(namespace: string, name: string, node: string): string[] {
   return [
     serverText({ namespace, name, node }, name, SERVER_PORT),
     serviceText(namespace, name, `app: ${name}`, { port: SERVICE_PORT, targetPort: SERVER_PORT }),
+    serviceText(namespace, `${name}-bound`, `app: ${name}`, { port: SERVICE_PORT, targetPort: SERVER_PORT }, "", BOUND),
     serviceText(
       namespace,
       `${name}-headless`,
@@ -104,8 +113,9 @@ export function targetOf(one: Case, world: World, vips: Vips, bytes: number): Di
     return { ...common, host: `${name}-headless.${namespace}.svc.cluster.local`, port: SERVER_PORT };
   }
   if (one.target === "pod IP") return { ...common, host: podIp(one, world), port: SERVER_PORT };
-  const vip = vips.get(`${namespace}/${name}`)?.find((ip) => ip.includes(":") === (family === 6));
-  if (vip === undefined) throw new Error(`service ${namespace}/${name} has no IPv${family} address`);
+  const service = one.target === "bound VIP" ? `${name}-bound` : name;
+  const vip = vips.get(`${namespace}/${service}`)?.find((ip) => ip.includes(":") === (family === 6));
+  if (vip === undefined) throw new Error(`service ${namespace}/${service} has no IPv${family} address`);
   return { ...common, host: vip, port: SERVICE_PORT };
 }
 

@@ -42,8 +42,8 @@ afterAll(async () => {
 });
 
 describe("every path of the design's table", () => {
-  it("has 432 combinations", () => {
-    expect(allCases()).toHaveLength(432);
+  it("has 576 combinations", () => {
+    expect(allCases()).toHaveLength(576);
   });
 
   it("the first connection of a pod to a destination goes through the agent, later ones need it no more", async () => {

@@ -23,22 +23,35 @@ export function serverText(place: PodPlace, app: string, port: number): string {
   return podText(place, app, argv, `      readinessProbe: {tcpSocket: {port: ${port}}, periodSeconds: 1}\n`);
 }
 
-/** For the pods with these labels (`app: web`), over both families. */
+/** For the pods with these labels (`app: web`), over both families. `own` are its own labels. */
 export function serviceText(
   namespace: string,
   name: string,
   labels: string,
   ports: { readonly port: number; readonly targetPort: number },
   more = "",
+  own = "",
 ): string {
   return `apiVersion: v1
 kind: Service
-metadata: {name: ${name}, namespace: ${namespace}}
+metadata: {name: ${name}, namespace: ${namespace}, labels: {${own}}}
 spec:
   ipFamilyPolicy: RequireDualStack
   selector: {${labels}}
   ports: [{name: tcp, port: ${ports.port}, targetPort: ${ports.targetPort}}]
 ${more}`;
+}
+
+/** A waypoint for services of every namespace. */
+export function waypointText(namespace: string, name: string): string {
+  return `apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: ${name}, namespace: ${namespace}}
+spec:
+  gatewayClassName: weft-waypoint
+  listeners:
+    - {name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}
+`;
 }
 
 function podText({ namespace, name, node }: PodPlace, app: string, argv: readonly string[], more: string): string {
