@@ -128,6 +128,7 @@ Napi::Object FromL7Stats(Napi::Env env, const waypoint::L7Stats& stats) {
   const auto number = [env](uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); };
   Napi::Object object = Napi::Object::New(env);
   object.Set("openConnections", number(stats.open_connections));
+  object.Set("openRequests", number(stats.open_requests));
   object.Set("openTunnels", number(stats.open_tunnels));
   object.Set("bufferedBytes", number(stats.buffered_bytes));
   object.Set("recordsLost", number(stats.records_lost));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <utility>
 
@@ -23,6 +24,7 @@ class Downstream {
   virtual void Drain() = 0;
   // Ends now.
   virtual void Abort() = 0;
+  virtual size_t open_requests() const { return 0; }
 
  protected:
   // Out of the list, and destroyed after this turn. Nothing may be touched afterwards but by returning.

@@ -187,6 +187,7 @@ L7Stats L7Engine::Stats() {
     std::vector<upstream::ClusterStats> own = worker.clusters().Stats();
     const std::lock_guard lock(mutex);
     stats.open_connections += worker.open_connections();
+    stats.open_requests += worker.open_requests();
     stats.open_tunnels += worker.open_tunnels();
     stats.buffered_bytes += worker.buffered_bytes();
     stats.series_overflowed += worker.book().overflowed();

@@ -25,6 +25,7 @@ struct L7Options {
 
 struct L7Stats {
   uint64_t open_connections = 0;
+  uint64_t open_requests = 0;
   uint64_t open_tunnels = 0;
   uint64_t buffered_bytes = 0;
   uint64_t records_lost = 0;

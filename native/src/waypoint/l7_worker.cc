@@ -35,9 +35,10 @@ void L7Worker::Stop() {
     for (auto& [_, listener] : listeners_) listener->Close();
     listeners_.clear();
     AbortAll();
-    services_.reset();
-    clusters_.reset();
   });
+  // What wanted another turn to go in order.
+  while (Downstream* left = downstreams_.PopFront()) delete left;
+  while (Tunnel* left = tunnels_.PopFront()) delete left;
 }
 
 // ---- what is told ---------------------------------------------------------------------------------------------------
@@ -93,6 +94,12 @@ void L7Worker::AbortAll() {
   draining_ = true;
   downstreams_.ForEach([](Downstream& downstream) { downstream.Abort(); });
   tunnels_.ForEach([](Tunnel& tunnel) { tunnel.Abort(WEFT_R_DRAINED, "shutting down"); });
+}
+
+size_t L7Worker::open_requests() const {
+  size_t sum = 0;
+  downstreams_.ForEach([&](Downstream& downstream) { sum += downstream.open_requests(); });
+  return sum;
 }
 
 // ---- connections ----------------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class L7Worker {
   // Any thread.
   uint32_t open_connections() const { return open_.load(std::memory_order_relaxed); }
   uint32_t open_tunnels() const { return tunnel_count_.load(std::memory_order_relaxed); }
+  size_t open_requests() const;
   size_t buffered_bytes() const { return thread_.context().buffers.in_use(); }
 
   // ---- for listeners and connections --------------------------------------------------------------------------------
@@ -91,8 +92,8 @@ class L7Worker {
   const L7Limits& limits() const { return shared_.limits; }
   L7Shared& shared() { return shared_; }
   upstream::LoopClusters& clusters() { return *clusters_; }
-  l7::RecordSink& records() { return *telemetry_; }
   l7::LoopServices& services() { return *services_; }
+  l7::RecordSink& records() { return *telemetry_; }
   bool draining() const { return draining_; }
   uint32_t Random() { return static_cast<uint32_t>(random_.Next() >> 32); }
 

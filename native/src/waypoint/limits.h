@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "hbone/h2_connection.h"
-#include "http/codec.h"
 #include "net/socket.h"
 
 namespace weft::waypoint {
@@ -26,9 +25,6 @@ struct L7Limits {
   uint32_t max_header_list = 64 * 1024;
   // Connections and streams that are open on one loop, whatever they carry.
   uint32_t max_connections = 100'000;
-  // TCP connects to endpoints of chains that are TCP or TLS.
-  uint64_t dial_ms = 10'000;
-  http::ServerLimits http;
 };
 
 // Backlog of the listeners; a burst of new connections waits here for at most one turn of a loop.
