@@ -1,6 +1,5 @@
 /** The only place where the waypoint's parts are put together. */
 import { create } from "@bufbuild/protobuf";
-import { Registry } from "prom-client";
 import { metricsRoutes, readinessRoutes } from "#lib/admin-routes.ts";
 import { Drain } from "#lib/drain.ts";
 import type { ListenConfig } from "#lib/env.ts";
@@ -20,6 +19,8 @@ import { loadLocalProgram } from "./program/local-file.ts";
 import { NamedHosts } from "./program/named-hosts.ts";
 import { ProgramSync } from "./program/program-sync.ts";
 import { L7_TYPES, typeUrlOf } from "./program/types.ts";
+import type { ProxyFacts } from "./telemetry/span.ts";
+import { WaypointTelemetry } from "./telemetry/telemetry.ts";
 
 /** What the waypoint cannot make itself. */
 export interface WaypointParts {
@@ -62,12 +63,25 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
     locality: config.locality,
     labels: config.labels,
     baggage: baggageOf(config),
-    onRecords: () => undefined,
+    onRecords: (batch) => telemetry.onRecords(batch),
+  });
+
+  const telemetry: WaypointTelemetry = new WaypointTelemetry({
+    series: () => engine.series(),
+    stats: () => engine.stats(),
+    proxy: proxyFacts(config),
+    log: log.logger("telemetry"),
+    tag: config.istioVersion,
   });
 
   // ---- program ------------------------------------------------------------------------------------------------------
   const hosts: NamedHosts = new NamedHosts({ onChange: (clusters) => sync.rehost(clusters) });
-  const sync = new ProgramSync({ engine, hosts, log: log.logger("program") });
+  const sync = new ProgramSync({
+    engine,
+    hosts,
+    log: log.logger("program"),
+    onApplied: (updated, removed) => telemetry.apply(updated, removed),
+  });
   void sync.loaded.then(() => {
     main.info("program in force", { listening: JSON.stringify(engine.listening()) });
     program();
@@ -77,8 +91,7 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
 
   // ---- servers ------------------------------------------------------------------------------------------------------
   const quit = Promise.withResolvers<string>();
-  const registry = new Registry();
-  scrape.serve(metricsRoutes(new MetricsPage(registry)));
+  scrape.serve(metricsRoutes(new MetricsPage(telemetry.registry)));
 
   // ---- start --------------------------------------------------------------------------------------------------------
   const identity = await startIdentity(config, engine, log);
@@ -90,7 +103,7 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
     connected: ads?.connected ?? false,
     identity: identity.status().map(({ identity: id, state, error }) => ({ id, state, error })),
     version: { version: parts.version, gitTag: config.istioVersion },
-    config: { ...config, token: config.token.kind },
+    config: { ...config, token: config.token.kind, environment: undefined },
   });
   admin.serve(adminRoutes({ dump, stats: () => engine.stats(), log, quit: quit.resolve }));
 
@@ -107,6 +120,7 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
       clearInterval(hostRefresh);
       identity.close();
       engine.close();
+      await telemetry.close();
       await Promise.all([admin.close(), scrape.close(), ready.close()]);
       log.flush();
     },
@@ -146,19 +160,40 @@ async function startProgram(
 
 function nodeOf(config: WaypointConfig): Node {
   return create(NodeSchema, {
-    id: formatNodeId({
-      type: config.role,
-      ip: config.instanceIp,
-      podName: config.podName,
-      namespace: config.podNamespace,
-    }),
+    id: nodeIdOf(config),
     metadata: config.metadata as NonNullable<Node["metadata"]>,
   });
 }
 
+function nodeIdOf({ role, instanceIp, podName, podNamespace }: WaypointConfig): string {
+  return formatNodeId({ type: role, ip: instanceIp, podName, namespace: podNamespace });
+}
+
+function proxyFacts(config: WaypointConfig): ProxyFacts {
+  const { labels, clusterId } = config;
+  return {
+    hostname: config.podName,
+    identity: config.identity,
+    environment: config.environment,
+    nodeId: nodeIdOf(config),
+    ip: config.instanceIp,
+    namespace: config.podNamespace,
+    clusterId,
+    meshId: String(config.metadata.MESH_ID ?? config.identity.split("/")[2]),
+    zone: config.locality.zone,
+    canonicalService: labels["service.istio.io/canonical-name"] ?? gatewayName(config),
+    canonicalRevision: labels["service.istio.io/canonical-revision"] ?? "latest",
+  };
+}
+
+function gatewayName({ labels, podName }: WaypointConfig): string {
+  return labels["gateway.networking.k8s.io/gateway-name"] ?? podName;
+}
+
 /** What the waypoint says of itself where it opens tunnels. */
-function baggageOf({ clusterId, podNamespace, podName, labels }: WaypointConfig): string {
-  const name = labels["gateway.networking.k8s.io/gateway-name"] ?? podName;
+function baggageOf(config: WaypointConfig): string {
+  const { clusterId, podNamespace } = config;
+  const name = gatewayName(config);
   return [
     `k8s.cluster.name=${clusterId}`,
     `k8s.namespace.name=${podNamespace}`,

@@ -65,6 +65,8 @@ export interface WaypointConfig {
   readonly metrics: ListenConfig;
   readonly ready: ListenConfig;
   readonly istioVersion: string;
+  /** For tags of spans that name variables. */
+  readonly environment: Env;
 }
 
 /** Where the kubelet writes the pod's labels for Istio's proxies. */
@@ -127,6 +129,7 @@ export function loadConfig(env: Env, role: Role): WaypointConfig {
     metrics: envListen(env, "STATS_ADDR", "[::]:15020"),
     ready: envListen(env, "READINESS_ADDR", "[::]:15021"),
     istioVersion: envString(env, "ISTIO_META_ISTIO_VERSION", "unknown"),
+    environment: env,
   };
 }
 

@@ -11,6 +11,7 @@ export interface NamedHostsOptions {
   /** These Endpoints resources have other addresses now. */
   readonly onChange: (clusters: readonly string[]) => void;
   readonly resolve?: NonNullable<HostCacheOptions["resolve"]>;
+  readonly now?: () => number;
 }
 
 const ENDPOINTS_FIELD = 2;
@@ -21,9 +22,10 @@ export class NamedHosts {
   /** Only resources that have a host name in them. */
   readonly #named = new Map<string, Endpoints>();
 
-  constructor({ onChange, resolve }: NamedHostsOptions) {
+  constructor({ onChange, resolve, now }: NamedHostsOptions) {
     this.#hosts = new HostCache({
       ...(resolve === undefined ? {} : { resolve }),
+      ...(now === undefined ? {} : { now }),
       onChange: (hostname) => {
         const clusters = [...this.#named.values()].filter((one) => one.endpoints.some((e) => e.hostname === hostname));
         if (clusters.length > 0) onChange(clusters.map(({ cluster }) => cluster));
@@ -33,8 +35,10 @@ export class NamedHosts {
 
   /** What the engine is to be given for this resource. */
   put(name: string, bytes: Uint8Array): Uint8Array {
-    this.#named.delete(name);
-    if (!hasHostnames(bytes)) return bytes;
+    if (!hasHostnames(bytes)) {
+      this.#named.delete(name);
+      return bytes;
+    }
     // A view into a response would keep all of it.
     this.#named.set(name, fromBinary(EndpointsSchema, bytes.slice()));
     return this.resolved(name) ?? bytes;
