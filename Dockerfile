@@ -1,4 +1,4 @@
-# One image for agent and control plane; amd64 and arm64. DEBIAN_IMAGE may be any Debian 12.
+# One image for agent, waypoint and control plane; amd64 and arm64. DEBIAN_IMAGE may be any Debian 12.
 ARG DEBIAN_IMAGE=debian:12-slim
 
 # ---- build: compilers, npm, BPF -----------------------------------------------------------------------------------
@@ -35,9 +35,10 @@ COPY --from=build /weft/proto/gen proto/gen
 COPY package.json LICENSE ./
 COPY lib lib
 COPY agent agent
+COPY waypoint waypoint
 COPY control control
-ENV PATH=/weft/agent/bin:/weft/control/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV PATH=/weft/agent/bin:/weft/waypoint/bin:/weft/control/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Compiled before the first start, which saves memory and works with a read-only root.
-RUN weft-agent --help > /dev/null
-# `weft-control` is the other command.
+RUN weft-agent --help > /dev/null && weft-waypoint --help > /dev/null
+# `weft-control` and `weft-waypoint` are the other commands.
 CMD ["weft-agent"]

@@ -70,8 +70,9 @@ build/Release/weft.node: binding.gyp build/stamp/proto $(NATIVE_SOURCES) $(wildc
 	@touch $@
 
 # Types stripped and code compiled before the first start, which would otherwise keep some 20 MB for having done it.
-build/stamp/compile-cache: $(wildcard agent/src/*.ts agent/src/*/*.ts lib/src/*.ts lib/src/*/*.ts) build/stamp/proto build/stamp/npm
+build/stamp/compile-cache: $(wildcard agent/src/*.ts agent/src/*/*.ts waypoint/src/*.ts waypoint/src/*/*.ts lib/src/*.ts lib/src/*/*.ts) build/stamp/proto build/stamp/npm
 	agent/bin/weft-agent --help > /dev/null
+	waypoint/bin/weft-waypoint --help > /dev/null
 	@touch $@
 
 # Small C programs that listen on the wire and make load: for the demo, the bench and the wide tests.

@@ -14,7 +14,8 @@
         "build/proto"
       ],
       # NAPI_DISABLE_CPP_EXCEPTIONS: errors are values (docs/adr); a failing call returns data and binding/ throws.
-      "defines": [ "NAPI_DISABLE_CPP_EXCEPTIONS", "NAPI_VERSION=9", "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS" ],
+      # NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: a Worker that is terminated within a call must not take the process along.
+      "defines": [ "NAPI_DISABLE_CPP_EXCEPTIONS", "NAPI_VERSION=9", "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS" ],
       "cflags": [ "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-O2", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2" ],
       # -Wno-restrict: GCC 12 warns wrongly about "literal" + std::string (its bug 105651).
       "cflags_cc": [ "-Wno-restrict", "-std=gnu++20", "-fno-exceptions", "-fno-rtti" ],

@@ -14,6 +14,7 @@ import {
   AUTHORIZATION_TYPE,
   CREATE_CERTIFICATE_METHOD,
   DELTA_ADS_METHOD,
+  L7_TYPE_URLS,
   type TypeUrl,
 } from "#lib/xds/types.ts";
 import { type Authorization, AuthorizationSchema } from "#proto/authorization_pb.ts";
@@ -50,6 +51,7 @@ export class FakeControl {
   readonly #resources = new Map<string, Map<string, Resource>>([
     [ADDRESS_TYPE, new Map()],
     [AUTHORIZATION_TYPE, new Map()],
+    ...L7_TYPE_URLS.map((type): [TypeUrl, Map<string, Resource>] => [type, new Map()]),
   ]);
   readonly #streams = new Set<Stream>();
   #server: Server | undefined;
