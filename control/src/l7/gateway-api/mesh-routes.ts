@@ -47,6 +47,10 @@ export class MeshRoutes {
   readonly #byParent = new OwnedNames();
   readonly #byBackend = new OwnedNames();
   readonly #byId = new Map<string, RouteFacts>();
+  /** By the key of a service and the port; forgotten when one of its routes or the service changes. */
+  readonly #decided = new Map<string, Map<number, PortRoutes | undefined>>();
+  /** Services whose routes may win or lose by changes of this turn, with all that was decided before each of them. */
+  readonly #unsettled = new Map<string, ReadonlyMap<number, PortRoutes | undefined>[]>();
 
   constructor(options: MeshRoutesOptions) {
     this.#options = options;
@@ -88,14 +92,17 @@ export class MeshRoutes {
     if (definition === undefined) return;
     const { source, namespace, name, hostname } = definition;
     const own = parentKey(source, namespace, name);
+    this.#decided.delete(own);
+    for (const id of this.#byParent.of(own)) this.#tellVerdict(id);
     const touched = new Set([
-      ...this.#byParent.of(own),
       ...(source === "Service" ? this.#byBackend.of(own) : []),
       ...this.#byBackend.of(`Hostname/${hostname}`),
     ]);
     for (const id of touched) {
       const route = this.#byId.get(id);
-      if (route !== undefined) this.#tellParents(route);
+      if (route === undefined) continue;
+      this.#tellVerdict(id);
+      this.#tellServices(route);
     }
     if (this.#byParent.of(own).size > 0) this.#options.onService?.(serviceKey(namespace, hostname));
   }
@@ -118,7 +125,7 @@ export class MeshRoutes {
       before.uid === after.uid &&
       before.generation === after.generation
     ) {
-      // Somebody wrote its status.
+      // Somebody wrote its status: what was decided of it holds.
       this.#byId.set(id, after);
       this.#tellVerdict(id);
       return;
@@ -134,13 +141,44 @@ export class MeshRoutes {
       for (const key of backendKeys(after)) this.#byBackend.add(key, id);
       this.#tellVerdict(id);
     }
-    for (const route of [before, after]) if (route !== undefined) this.#tellParents(route);
+    for (const route of [before, after]) {
+      if (route === undefined) continue;
+      for (const parent of route.parents) this.#unsettle(keyOfParent(parent));
+      this.#tellServices(route);
+    }
   }
 
-  /** The services that a route hangs on, and the other routes there, which may win or lose by it. */
-  #tellParents(route: RouteFacts): void {
+  /** Other routes there may win or lose. Looked at once for all changes of this turn: there may be thousands. */
+  #unsettle(key: string): void {
+    if (this.#unsettled.size === 0) queueMicrotask(() => this.#settle());
+    const decided = this.#decided.get(key);
+    const earlier = this.#unsettled.get(key);
+    if (earlier === undefined) this.#unsettled.set(key, [decided ?? new Map()]);
+    // Somebody asked in between, and may have told others.
+    else if (decided !== undefined) earlier.push(decided);
+    this.#decided.delete(key);
+  }
+
+  #settle(): void {
+    for (const [key, before] of this.#unsettled) {
+      const [kind = "", namespace = "", name = ""] = key.split("/");
+      const [definition] = this.#definitions(kind === "ServiceEntry" ? kind : "Service", { namespace, name });
+      if (definition === undefined || kind === "Gateway") continue;
+      for (const { number } of definition.ports) {
+        const is = this.#portRoutes(definition, number)?.inForce ?? NONE;
+        for (const each of before) {
+          const was = each.get(number)?.inForce ?? NONE;
+          for (const id of was) if (!is.has(id)) this.#tellVerdict(id);
+          for (const id of is) if (!was.has(id)) this.#tellVerdict(id);
+        }
+      }
+    }
+    this.#unsettled.clear();
+  }
+
+  /** The services that a route hangs on. */
+  #tellServices(route: RouteFacts): void {
     for (const parent of route.parents) {
-      for (const id of this.#byParent.of(keyOfParent(parent))) this.#tellVerdict(id);
       const kind = serviceKindOf(parent);
       if (kind === undefined) continue;
       for (const { namespace, hostname } of this.#definitions(kind, parent)) {
@@ -178,11 +216,21 @@ export class MeshRoutes {
   }
 
   #portRoutes(service: ServiceDefinition, port: number): PortRoutes | undefined {
-    const ids = this.#byParent.of(parentKey(service.source, service.namespace, service.name));
-    if (ids.size === 0) return undefined;
+    const key = parentKey(service.source, service.namespace, service.name);
+    if (this.#byParent.of(key).size === 0) return undefined;
+    let ports = this.#decided.get(key);
+    if (ports === undefined) {
+      ports = new Map();
+      this.#decided.set(key, ports);
+    }
+    if (!ports.has(port)) ports.set(port, this.#decide(key, service, port));
+    return ports.get(port);
+  }
+
+  #decide(key: string, service: ServiceDefinition, port: number): PortRoutes | undefined {
     const definition = service.ports.find(({ number }) => number === port);
     if (definition === undefined) return undefined;
-    const key = parentKey(service.source, service.namespace, service.name);
+    const ids = this.#byParent.of(key);
     const routes = [...ids]
       .map((id) => this.#byId.get(id))
       .filter((route) => route !== undefined)
@@ -192,13 +240,18 @@ export class MeshRoutes {
     return portRoutes(routes, service.namespace);
   }
 
-  #definitions(kind: ServiceKind, { namespace, name }: ParentRef): readonly ServiceDefinition[] {
+  #definitions(
+    kind: ServiceKind,
+    { namespace, name }: Pick<ParentRef, "namespace" | "name">,
+  ): readonly ServiceDefinition[] {
     const { services } = this.#options;
     if (kind === "ServiceEntry") return services.serviceEntry(namespace, name);
     const definition = services.service(namespace, name);
     return definition === undefined ? [] : [definition];
   }
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 function selectsPort(parent: ParentRef, port: { readonly number: number; readonly name: string }): boolean {
   if (parent.port !== undefined && parent.port !== port.number) return false;
