@@ -8,13 +8,23 @@ import type { WebSocket } from "./websocket.ts";
 
 const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
 
+/**
+ * kubectl makes its streams after the handshake, and throws away what comes before them ("Unknown stream id"). Across a
+ * network nothing does; here the command could be that fast.
+ */
+const CLIENT_READY_MS = 30;
+
 export interface ExecRequest {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
 }
 
-export function runExec(socket: WebSocket, container: Container, request: ExecRequest): void {
+export function startExec(socket: WebSocket, container: Container, request: ExecRequest): void {
+  setTimeout(() => runExec(socket, container, request), CLIENT_READY_MS);
+}
+
+function runExec(socket: WebSocket, container: Container, request: ExecRequest): void {
   const { command, tty } = request;
   // script(1) gives the command a terminal; resizing goes to that terminal's device.
   const argv = tty ? ["script", "-qec", command.map(shellQuote).join(" "), "/dev/null"] : command;
