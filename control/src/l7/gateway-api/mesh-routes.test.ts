@@ -26,6 +26,8 @@ class Mesh {
   readonly services = new Map<string, ServiceDefinition>();
   readonly changedServices: string[] = [];
   readonly changedVerdicts: string[] = [];
+  /** What each was told, for its first parent, by whoever asks at once. */
+  readonly heard = new Map<string, string | undefined>();
   readonly destinations: Destination[] = [];
   readonly lookup: ServiceLookup = {
     service: (namespace, name) => this.services.get(`${namespace}/${name}`),
@@ -37,7 +39,10 @@ class Mesh {
     isBound: ({ name }) => name !== "unbound",
     isWaypoint: (namespace, name) => namespace === "shop" && name === "waypoint",
     onService: (key) => this.changedServices.push(key),
-    onVerdict: (kind, key) => this.changedVerdicts.push(`${kind}/${key}`),
+    onVerdict: (kind, key) => {
+      this.changedVerdicts.push(`${kind}/${key}`);
+      this.heard.set(`${kind}/${key}`, this.conditions(kind, key)[0]?.Accepted);
+    },
   });
 
   constructor(...services: ServiceDefinition[]) {
@@ -176,6 +181,8 @@ describe("routes on a service", () => {
     mesh.put("HTTPRoute", "http", { parentRefs: [parent("s")], rules: [{ backendRefs: [to("s")] }] });
     await settled();
     expect(mesh.changedVerdicts).toContain("TCPRoute/shop/tcp");
+    expect(mesh.heard.get("TCPRoute/shop/tcp")).toBe("False/Conflicted");
+    expect(mesh.heard.get("HTTPRoute/shop/http")).toBe("True/Accepted");
     mesh.put("GRPCRoute", "grpc", { parentRefs: [parent("s")], rules: [{ backendRefs: [to("s")] }] });
     expect(mesh.http("s").map(({ origin }) => origin)).toEqual(["GRPCRoute/shop/grpc"]);
     expect(mesh.conditions("HTTPRoute", "shop/http")).toEqual([{ ...OK, Accepted: "False/Conflicted" }]);

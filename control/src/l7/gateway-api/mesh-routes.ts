@@ -139,13 +139,14 @@ export class MeshRoutes {
     if (after !== undefined) {
       for (const parent of after.parents) this.#byParent.add(keyOfParent(parent), id);
       for (const key of backendKeys(after)) this.#byBackend.add(key, id);
-      this.#tellVerdict(id);
     }
     for (const route of [before, after]) {
       if (route === undefined) continue;
       for (const parent of route.parents) this.#unsettle(keyOfParent(parent));
       this.#tellServices(route);
     }
+    // Last: who is told may ask at once, and must not get what was decided before.
+    this.#tellVerdict(id);
   }
 
   /** Other routes there may win or lose. Looked at once for all changes of this turn: there may be thousands. */
