@@ -208,8 +208,7 @@ export class MeshModel {
     this.#events.onGateway?.(key);
     // A status that was written says nothing new.
     if (before?.generation === after?.generation && before?.uid === after?.uid && sameMetadata(before, after)) return;
-    this.#dirty.mark("gateways", key);
-    this.#markBindings(undefined, (namespace, own) => this.waypoints.names(key, namespace, own));
+    this.#markGateway(key);
   }
 
   #onGatewayClass(before: GatewayClassFacts | undefined, after: GatewayClassFacts | undefined): void {
@@ -218,9 +217,15 @@ export class MeshModel {
     const waypointFor = (facts: GatewayClassFacts | undefined) => facts?.labels[WAYPOINT_FOR_LABEL];
     if (before?.controllerName === after?.controllerName && waypointFor(before) === waypointFor(after)) return;
     for (const gateway of this.gateways.values()) {
-      if (gateway.className === name) this.#events.onGateway?.(keyOf(gateway));
+      if (gateway.className !== name) continue;
+      this.#events.onGateway?.(keyOf(gateway));
+      this.#markGateway(keyOf(gateway));
     }
-    this.#dirty.markEverything();
+  }
+
+  #markGateway(key: string): void {
+    this.#dirty.mark("gateways", key);
+    this.#markBindings(undefined, (namespace, own) => this.waypoints.names(key, namespace, own));
   }
 
   /** Everything whose binding may differ now, in one namespace or in all, and the workloads behind those services. */
