@@ -309,7 +309,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     audiences: config.tokenAudiences,
     clusterId: config.mesh.clusterId,
   });
-  const programs = new WaypointPrograms(world);
+  const programs = new WaypointPrograms(world, () => scheduler.changed());
   const ads = new AdsService({
     model,
     authenticator,
@@ -335,8 +335,9 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     const change = model.flush();
     programs.modelChanged(change);
     const flushMs = performance.now() - start;
-    ads.push(change);
+    // A waypoint is to know what it serves before agents send it there.
     ads.pushPrograms(programs.takeChange());
+    ads.push(change);
     metrics.flushed(flushMs, sinceChangeMs + performance.now() - start);
   };
   const grpc = await serveGrpc(config.grpc, credentials, ads, certificates);

@@ -4,14 +4,30 @@ import type { ModelChange } from "../model/mesh-model.ts";
 import type { TableChange } from "../model/resource-table.ts";
 import type { ProgramChange, ProgramSource, ProgramTables } from "../xds/program-source.ts";
 import type { L7World } from "./l7-world.ts";
-import { type WaypointBinding, WaypointProgram } from "./waypoint-program.ts";
+import { Lingering } from "./lingering.ts";
+import { WaypointProgram } from "./waypoint-program.ts";
+
+/**
+ * How long a waypoint still serves what is bound to it no more: agents hear of it at the same moment, and what they have
+ * sent before must not be refused.
+ */
+const LINGER_MS = 2_000;
+
+interface Running {
+  readonly program: WaypointProgram;
+  readonly services: Lingering;
+  readonly workloads: Lingering;
+}
 
 export class WaypointPrograms implements ProgramSource {
   readonly #world: L7World;
-  readonly #programs = new Map<string, WaypointProgram>();
+  readonly #programs = new Map<string, Running>();
+  readonly #onDirty: () => void;
 
-  constructor(world: L7World) {
+  /** `onDirty` is called when `takeChange` has something to give that no change of the model brings. */
+  constructor(world: L7World, onDirty: () => void) {
     this.#world = world;
+    this.#onDirty = onDirty;
   }
 
   /** Compiled when first asked for: a waypoint that is not there costs nothing. */
@@ -19,41 +35,50 @@ export class WaypointPrograms implements ProgramSource {
     const known = this.#programs.get(gateway);
     const waypoint = this.#world.model.waypoints.find(gateway);
     if (waypoint === undefined) return undefined;
-    if (known !== undefined) return known.byType;
+    if (known !== undefined) return known.program.byType;
     const { namespace, name, className } = waypoint;
-    const program = new WaypointProgram(
-      this.#world,
-      { namespace, name, gatewayClass: className },
-      this.#bindingOf(gateway),
-    );
+    const { bound } = this.#world.model;
+    const binding = { services: bound.services(gateway), workloads: bound.workloads(gateway) };
+    const program = new WaypointProgram(this.#world, { namespace, name, gatewayClass: className }, binding);
     program.flush();
-    this.#programs.set(gateway, program);
+    const running = { program, services: new Lingering(LINGER_MS), workloads: new Lingering(LINGER_MS) };
+    this.#programs.set(gateway, running);
+    this.#rebind(gateway, running);
     return program.byType;
   }
 
   /** The model was flushed. */
   modelChanged(change: ModelChange): void {
     this.#world.modelChanged(change);
-    for (const gateway of change.bound) this.#programs.get(gateway)?.bind(this.#bindingOf(gateway));
+    for (const gateway of change.bound) {
+      const running = this.#programs.get(gateway);
+      if (running === undefined) continue;
+      this.#rebind(gateway, running);
+      if (running.services.waits || running.workloads.waits) setTimeout(this.#onDirty, LINGER_MS + 1).unref();
+    }
   }
 
   /** Derives what has changed since the last call. */
   takeChange(): ProgramChange {
     const changes = new Map<string, ReadonlyMap<TypeUrl, TableChange>>();
-    for (const [gateway, program] of this.#programs) {
+    for (const [gateway, running] of this.#programs) {
+      const { program } = running;
       if (this.#world.model.waypoints.find(gateway) === undefined) {
         program.close();
         this.#programs.delete(gateway);
         continue;
       }
+      if (running.services.waits || running.workloads.waits) this.#rebind(gateway, running);
       const change = program.flush();
       if (change.size > 0) changes.set(gateway, change);
     }
     return changes;
   }
 
-  #bindingOf(gateway: string): WaypointBinding {
+  #rebind(gateway: string, { program, services, workloads }: Running): void {
     const { bound } = this.#world.model;
-    return { services: bound.services(gateway), workloads: bound.workloads(gateway) };
+    services.set(bound.services(gateway));
+    workloads.set(bound.workloads(gateway));
+    program.bind({ services: services.members(), workloads: workloads.members() });
   }
 }
