@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace weft::http {
 
@@ -9,7 +10,7 @@ void BodyReader::Begin(const Http1Meta& meta) {
   framing_ = meta.framing;
   left_ = meta.length;
   line_.clear();
-  scanned_ = 0;
+  line_begin_ = 0;
   switch (framing_) {
     case Http1Framing::kNone:
       state_ = State::kDone;
@@ -105,9 +106,9 @@ size_t BodyReader::FeedChunked(std::span<const uint8_t> bytes, BodySink& sink) {
         state_ = State::kSizeLine;
         break;
       case State::kTrailers: {
-        const size_t before = line_.size();
         if (!TakeLine(bytes, kMaxTrailerBytes)) break;
-        if (line_.size() - before > 2 || (before > 0 && !line_.ends_with("\r\n\r\n"))) break;
+        // The empty line ends them, in however many reads it came.
+        if (line_.size() - std::exchange(line_begin_, line_.size()) > 2) break;
         state_ = State::kDone;
         sink.OnTrailerBlock(line_);
         break;

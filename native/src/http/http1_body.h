@@ -46,7 +46,7 @@ class BodyReader {
   State state_ = State::kDone;
   uint64_t left_ = 0;
   std::string line_;
-  size_t scanned_ = 0;
+  size_t line_begin_ = 0;  // of the trailer line in line_
 };
 
 }  // namespace weft::http

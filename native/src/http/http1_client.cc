@@ -27,6 +27,8 @@ ClientStream* Http1Client::Open(const RequestHead& head, bool end, ClientStream:
   method_ = head.method;
   request_done_ = end;
   head_taken_ = response_done_ = tunnel_ = false;
+  informational_ = 0;
+  early_.clear();
   upgrade_wanted_ = !head.upgrade.empty() || head.method == "CONNECT";
   Buffer& out = stream_->out();
   AppendText(out, head.method);
@@ -64,6 +66,7 @@ void Http1Client::SendBody(std::span<const uint8_t> bytes, bool end) {
   if (!exchange_open_ || request_done_ || closing_) return;
   if (upgrade_wanted_) {
     // Nothing of the tunnel before it stands: the server might read it as a request (CVE-2025-64763).
+    if (!tunnel_) early_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (tunnel_) stream_->Write(bytes);
     if (end && tunnel_) stream_->FinishWrites();
     if (end) request_done_ = true;
@@ -99,6 +102,15 @@ void Http1Client::SendTrailers(const HeaderMap& trailers) {
 // ----------------------------------------------------------------------------------------------------------
 
 void Http1Client::OnBytes(std::span<const uint8_t> bytes) {
+  // Nothing is opened before all that came is looked at: what is left behind an answer must not become the answer to
+  // the next request.
+  reading_ = true;
+  Take(bytes);
+  reading_ = false;
+  if (std::exchange(capacity_due_, false) && CanOpen()) owner_.OnCapacityChanged(*this);
+}
+
+void Http1Client::Take(std::span<const uint8_t> bytes) {
   if (closing_) return;
   std::string waiting;
   if (!pending_.empty()) {
@@ -143,12 +155,17 @@ bool Http1Client::BeginResponse(std::string_view block) {
   char* const copy = arena_.Take(block.size());
   std::copy(block.begin(), block.end(), copy);
   head_.headers.clear();
+  head_.content_length.reset();
   Http1Meta meta;
   if (ParseResponseHead(copy, block.size(), limits_.max_headers, method_, head_, meta)) {
     Broken(StreamError::kProtocol);
     return false;
   }
   if (head_.status < 200 && !head_.upgraded) {
+    if (++informational_ > kMaxInformational) {
+      Broken(StreamError::kLimit);
+      return false;
+    }
     handler_->OnInformational(head_);
     return !closing_ && exchange_open_;
   }
@@ -163,9 +180,22 @@ bool Http1Client::BeginResponse(std::string_view block) {
     tunnel_ = true;
     keep_alive_ = false;
     handler_->OnHead(head_, false);
-    return true;
+    if (!tunnel_ || closing_) return false;
+    stream_->Write({reinterpret_cast<const uint8_t*>(early_.data()), early_.size()});
+    early_.clear();
+    if (request_done_) {
+      stream_->FinishWrites();
+    } else {
+      handler_->OnStreamWritable();
+    }
+    return !closing_;
   }
-  if (upgrade_wanted_) request_done_ = true;
+  if (upgrade_wanted_) {
+    request_done_ = true;
+    early_.clear();
+    // Refused: what was meant for the tunnel may have been seen by nobody, and the connection is not used again.
+    keep_alive_ = false;
+  }
   body_.Begin(meta);
   const bool end = body_.done();
   if (end) response_done_ = true;
@@ -213,7 +243,7 @@ void Http1Client::OnWritable() {
 
 void Http1Client::OnStreamDown(StreamEnd end, std::string_view detail) {
   closing_ = down_ = true;
-  CloseStream(end == StreamEnd::kReset ? StreamError::kReset : StreamError::kConnectionClosed);
+  CloseStream(StreamError::kConnectionClosed);
   owner_.OnConnectionDown(*this, end, detail);
 }
 
@@ -237,12 +267,17 @@ void Http1Client::MaybeFinish() {
     stream_->Close();
   }
   CloseStream(StreamError::kNone);
-  if (again) owner_.OnCapacityChanged(*this);
+  if (!again) return;
+  if (reading_) {
+    capacity_due_ = true;
+  } else {
+    owner_.OnCapacityChanged(*this);
+  }
 }
 
 void Http1Client::CloseStream(StreamError error) {
   if (!exchange_open_) return;
-  exchange_open_ = false;
+  exchange_open_ = tunnel_ = false;
   ClientStream::Handler* const handler = std::exchange(handler_, nullptr);
   if (handler != nullptr) handler->OnStreamClosed(error);
   head_.~ResponseHead();

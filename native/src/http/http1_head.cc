@@ -39,15 +39,6 @@ bool IsTarget(std::string_view text) {
   return !text.empty();
 }
 
-// RFC 3986 section 3.2, without user information: what follows an "@" would be the host for some readers only.
-bool IsAuthority(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' ||
-           c == '_' || c == '~' || c == ':' || c == '[' || c == ']' || c == '%' || c == '!' || c == '$' || c == '&' ||
-           c == '\'' || c == '(' || c == ')' || c == '*' || c == '+' || c == ',' || c == ';' || c == '=';
-  });
-}
-
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 bool EqualsLower(std::string_view text, std::string_view lower) {
@@ -82,6 +73,9 @@ std::optional<uint64_t> ParseLength(std::string_view text) {
 
 constexpr Http1Problem Bad(std::string_view detail) { return {400, detail}; }
 
+// Names in Connection fields: each is looked for among all fields, so their number is bounded too.
+constexpr size_t kMaxConnectionNames = 32;
+
 // Lines of a head, without their ends.
 class Lines {
  public:
@@ -111,7 +105,7 @@ struct Framing {
   bool has_host = false;
   bool expect_continue = false, expect_other = false;
   bool te_trailers = false;
-  bool names_in_connection = false;
+  size_t names_in_connection = 0;
 };
 
 std::optional<Http1Problem> TakeField(Header header, Framing& framing, HeaderMap& headers) {
@@ -138,9 +132,10 @@ std::optional<Http1Problem> TakeField(Header header, Framing& framing, HeaderMap
         } else if (EqualsLower(each, "upgrade")) {
           framing.upgrade = true;
         } else if (!EqualsLower(each, "te") && !EqualsLower(each, "http2-settings")) {
-          framing.names_in_connection = true;
+          ++framing.names_in_connection;
         }
       });
+      if (framing.names_in_connection > kMaxConnectionNames) return Bad("connection with too many names");
       // Kept until the end, when the fields that it names are known.
       headers.AddView(header);
       return std::nullopt;
@@ -203,7 +198,7 @@ std::optional<Http1Problem> ParseFields(Lines& lines, size_t max_headers, Framin
     if (const auto problem = ParseField(line, size, header)) return problem;
     if (const auto problem = TakeField(header, framing, headers)) return problem;
   }
-  if (framing.names_in_connection) {
+  if (framing.names_in_connection > 0) {
     // Fields of this connection only (RFC 9110 section 7.6.1).
     std::vector<std::string_view> named;
     for (const Header& each : headers) {

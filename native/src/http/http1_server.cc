@@ -62,7 +62,8 @@ void Http1Server::Take(std::span<const uint8_t> bytes) {
 size_t Http1Server::TakeHead(std::span<const uint8_t> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   // An empty line before a request is forgiven, once (RFC 9112 section 2.2).
-  const size_t skipped = scanned_ == 0 && text.starts_with("\r\n") ? 2 : 0;
+  const size_t skipped = !blank_line_forgiven_ && scanned_ == 0 && text.starts_with("\r\n") ? 2 : 0;
+  blank_line_forgiven_ = blank_line_forgiven_ || skipped > 0;
   const std::string_view rest = text.substr(skipped);
   const std::optional<size_t> found = FindHeadEnd(rest, scanned_);
   if (!found) {
@@ -76,10 +77,12 @@ size_t Http1Server::TakeHead(std::span<const uint8_t> bytes) {
   }
   if (*found == 0) {
     pending_.assign(rest);
-    WatchTime(limits_.header_ms);
+    // Counted from the first byte: a byte now and then gains nothing.
+    if (!std::exchange(head_begun_, true)) WatchTime(limits_.header_ms);
     return 0;
   }
   scanned_ = 0;
+  head_begun_ = blank_line_forgiven_ = false;
   BeginRequest(rest.substr(0, *found));
   return skipped + *found;
 }
@@ -92,6 +95,7 @@ void Http1Server::BeginRequest(std::string_view block) {
   }
   keep_alive_ = keep_alive_ && meta_.keep_alive && !draining_;
   request_open_ = true;
+  body_paused_ = false;
   response_ = Response::kNone;
   body_.Begin(meta_);
   const bool tunnel_wanted = !head_.upgrade.empty() || head_.method == "CONNECT";
@@ -143,7 +147,8 @@ void Http1Server::PauseBody() {
 
 void Http1Server::ResumeBody() {
   body_paused_ = false;
-  stream_->ResumeReads();
+  // What waits behind the request goes on waiting, and more of it in the socket.
+  if (tunnel_ || pending_.empty()) stream_->ResumeReads();
 }
 
 void Http1Server::OnWritable() {
@@ -154,7 +159,7 @@ void Http1Server::OnStreamDown(StreamEnd end, std::string_view detail) {
   closing_ = down_ = true;
   timer_.Disarm();
   next_task_.Cancel();
-  CloseStream(end == StreamEnd::kReset ? StreamError::kReset : StreamError::kConnectionClosed);
+  CloseStream(StreamError::kConnectionClosed);
   owner_.OnConnectionDown(end, detail);
 }
 
@@ -285,7 +290,8 @@ void Http1Server::Reset(StreamError) {
 
 // Without a word to the peer; the owner hears of it in a turn of its own.
 void Http1Server::EndNow() {
-  closing_ = true;
+  if (down_) return;
+  closing_ = down_ = true;
   timer_.Disarm();
   next_task_.Cancel();
   stream_->Abort();
@@ -334,6 +340,8 @@ void Http1Server::Refuse(uint16_t status, std::string_view detail) {
     stream_->WriteSoon();
   }
   CloseStream(StreamError::kProtocol);
+  // An answer that has begun is cut, and must look so.
+  if (!answered) return EndNow();
   CloseConnection();
 }
 
@@ -350,9 +358,7 @@ void Http1Server::Drain() {
   if (!request_open_ && pending_.empty()) CloseConnection();
 }
 
-void Http1Server::Abort() {
-  if (!down_) EndNow();
-}
+void Http1Server::Abort() { EndNow(); }
 
 // Lazily: the timer is left armed and looks at the deadline when it goes off.
 void Http1Server::WatchTime(uint64_t within_ms) {

@@ -70,6 +70,8 @@ class Http1Server final : public ServerConnection, private ServerStream, private
   ServerStream::Handler* handler_ = nullptr;
   std::string pending_;  // begin of a head, or what was read behind a request
   size_t scanned_ = 0;
+  bool head_begun_ = false;
+  bool blank_line_forgiven_ = false;
   bool request_open_ = false;
   bool request_done_ = false;
   bool tunnel_ = false;  // upgraded: bytes both ways

@@ -1,38 +1,16 @@
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "http/codec.h"
+#include "memory_stream.h"
 
 namespace weft::http {
 namespace {
 
-// A stream in memory: what the codec writes is kept, what it reads is said.
-class MemoryStream final : public ByteStream {
- public:
-  explicit MemoryStream(LoopContext& context) : out_(context.buffers) {}
-  Status Begin() override { return Ok{}; }
-  void Write(std::span<const uint8_t> bytes) override { out_.Append(bytes); }
-  Buffer& out() override { return out_; }
-  void WriteSoon() override {}
-  size_t WriteRoom() const override { return 1 << 16; }
-  void PauseReads() override { paused = true; }
-  void ResumeReads() override { paused = false; }
-  void FinishWrites() override {}
-  void Close() override { closed = true; }
-  void Abort() override { aborted = true; }
-  void Say(std::string_view text) { handler_->OnBytes({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); }
-  std::string Written() {
-    std::string text(reinterpret_cast<const char*>(out_.data()), out_.size());
-    out_.Clear();
-    return text;
-  }
-  bool paused = false, closed = false, aborted = false;
-
- private:
-  Buffer out_;
-};
+using test::MemoryStream;
 
 class ServerTest : public testing::Test, public ServerConnection::Owner, public ServerStream::Handler {
  protected:
@@ -214,6 +192,42 @@ TEST_F(ServerTest, OldClientsGetABodyThatEndsWithTheConnection) {
   current_->SendBody({reinterpret_cast<const uint8_t*>("abc"), 3}, true);
   EXPECT_EQ(stream_->Written(), "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabc");
   EXPECT_TRUE(stream_->closed);
+}
+
+TEST_F(ServerTest, ACutAnswerDoesNotLookWhole) {
+  stream_->Say("POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n123");
+  Arena arena;
+  ResponseHead head(arena);
+  head.status = 200;
+  current_->SendHead(head, false);
+  current_->Reset(StreamError::kReset);
+  EXPECT_TRUE(stream_->aborted);
+  EXPECT_FALSE(stream_->closed);
+}
+
+TEST_F(ServerTest, AHeadHasItsTimeFromTheFirstByteOn) {
+  limits_.header_ms = 40;
+  Restart();
+  stream_->Say("GET / HT");
+  // A byte in every turn, until the codec has had enough.
+  std::function<void()> drip = [&] {
+    if (stream_->closed) return loop_->Stop();
+    stream_->Say("x");
+    loop_->Post(drip);
+  };
+  loop_->Post(drip);
+  loop_->Run();
+  EXPECT_EQ(events_, (Events{"bad 408"}));
+}
+
+TEST_F(ServerTest, ResumingABodyThatIsOverLetsNothingMoreIn) {
+  stream_->Say("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_TRUE(stream_->paused);
+  current_->PauseBody();
+  current_->ResumeBody();
+  EXPECT_TRUE(stream_->paused);
+  Answer("1");
+  EXPECT_FALSE(stream_->paused);
 }
 
 }  // namespace

@@ -9,6 +9,9 @@ namespace {
 
 class Http2Client;
 
+// 1xx answers before the one that counts.
+constexpr uint32_t kMaxInformational = 16;
+
 // A request of ours.
 class ClientHttp2Stream final : public Http2Stream, public ClientStream {
  public:
@@ -48,6 +51,7 @@ class ClientHttp2Stream final : public Http2Stream, public ClientStream {
   HeaderMap trailers_in_;
   ClientStream::Handler* handler_;
   size_t n_fields_ = 0;
+  uint32_t informational_ = 0;
   bool head_done_ = false;
   bool response_done_ = false;
 };
@@ -137,8 +141,13 @@ void ClientHttp2Stream::OnFieldsEnd(bool end_stream) {
   }
   n_fields_ = 0;
   if (head_.status < 200) {
+    if (++informational_ > kMaxInformational) {
+      connection_.ResetStream(*this, NGHTTP2_ENHANCE_YOUR_CALM);
+      return std::exchange(handler_, nullptr)->OnStreamClosed(StreamError::kLimit);
+    }
     handler_->OnInformational(head_);
     head_.headers.clear();
+    head_.content_length.reset();
     return;
   }
   head_done_ = true;

@@ -116,6 +116,7 @@ Http2Connection::Http2Connection(LoopContext& context, std::unique_ptr<ByteStrea
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, OnFrame);
   nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, OnBeginFrame);
   nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, OnInvalidFrame);
+  nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, OnInvalidField);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, OnData);
   if (server) nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, OnFrameSent);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, OnClose);
@@ -139,6 +140,7 @@ Http2Connection::~Http2Connection() { nghttp2_session_del(session_); }
 
 void Http2Connection::Start(const Limits& limits, std::span<const uint8_t> first) {
   limits_ = limits;
+  active_ms_ = context_.loop.now_ms();
   first_.assign(first.begin(), first.end());
   if (!first_.empty()) context_.loop.NextTurn(first_task_);
   std::vector<nghttp2_settings_entry> settings{{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window},
@@ -173,14 +175,9 @@ void Http2Connection::OnBytes(std::span<const uint8_t> bytes) {
 }
 
 void Http2Connection::Feed(std::span<const uint8_t> bytes) {
-  if (ended_ || closing_) return;
-  in_session_ = true;
+  if (ended_ || closing_ || broken_) return;
   const ssize_t n = nghttp2_session_mem_recv(session_, bytes.data(), bytes.size());
-  in_session_ = false;
-  if (n < 0) {
-    OnBroken(nghttp2_strerror(static_cast<int>(n)));
-    nghttp2_session_terminate_session(session_, NGHTTP2_PROTOCOL_ERROR);
-  }
+  if (n < 0) Break(nghttp2_strerror(static_cast<int>(n)), NGHTTP2_PROTOCOL_ERROR);
   FlushSoon();
 }
 
@@ -197,7 +194,7 @@ void Http2Connection::OnStreamDown(StreamEnd end, std::string_view detail) {
   ended_ = true;
   first_task_.Cancel();
   flush_task_.Cancel();
-  CloseAll(end == StreamEnd::kReset ? StreamError::kReset : StreamError::kConnectionClosed);
+  CloseAll(StreamError::kConnectionClosed);
   OnEnded(end, detail);
 }
 
@@ -292,11 +289,23 @@ nghttp2_data_provider Http2Connection::ProviderOf(Http2Stream& stream) {
   return provider;
 }
 
-bool Http2Connection::Spend(TokenBucket& bucket) {
-  if (bucket.Take(context_.loop.now_ms())) return true;
-  OnBroken("too many frames that do nothing");
-  nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
-  return false;
+void Http2Connection::Break(std::string_view detail, uint32_t code) {
+  if (ended_ || std::exchange(broken_, true)) return;
+  OnBroken(detail);
+  nghttp2_session_terminate_session(session_, code);
+  FlushSoon();
+}
+
+uint64_t Http2Connection::OwedSinceMs() const {
+  if (block_begun_ms_ != 0) return block_begun_ms_;
+  return settings_seen_ ? 0 : active_ms_;
+}
+
+// For nghttp2: not 0 ends the reading.
+int Http2Connection::Spend(TokenBucket& bucket) {
+  if (bucket.Take(context_.loop.now_ms())) return 0;
+  Break("too many frames that do nothing", NGHTTP2_ENHANCE_YOUR_CALM);
+  return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 // ---- nghttp2's calls
@@ -304,38 +313,47 @@ bool Http2Connection::Spend(TokenBucket& bucket) {
 
 int Http2Connection::OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* self) {
   auto& connection = *static_cast<Http2Connection*>(self);
+  // Whoever took a request of this very read may have ended the connection.
+  if (connection.ended_ || connection.broken_) return NGHTTP2_ERR_CALLBACK_FAILURE;
+  const bool block_ends = (header->flags & NGHTTP2_FLAG_END_HEADERS) != 0;
   switch (header->type) {
     case NGHTTP2_CONTINUATION:
+      if (block_ends) connection.block_begun_ms_ = 0;
       if (++connection.continuations_ <= kMaxContinuations) return 0;
-      connection.OnBroken("a header block of too many frames");
+      connection.Break("a header block of too many frames", NGHTTP2_ENHANCE_YOUR_CALM);
       return NGHTTP2_ERR_CALLBACK_FAILURE;
     case NGHTTP2_HEADERS:
       connection.continuations_ = 0;
+      connection.block_begun_ms_ = block_ends ? 0 : connection.context_.loop.now_ms();
       return 0;
     case NGHTTP2_RST_STREAM:
-      connection.Spend(connection.resets_);
-      return 0;
+      return connection.Spend(connection.resets_);
     case NGHTTP2_DATA:
-      if (header->length == 0 && (header->flags & NGHTTP2_FLAG_END_STREAM) == 0) connection.Spend(connection.control_);
-      return 0;
+      if (header->length > 0 || (header->flags & NGHTTP2_FLAG_END_STREAM) != 0) return 0;
+      return connection.Spend(connection.control_);
     case NGHTTP2_WINDOW_UPDATE:
       return 0;
     default:
-      connection.Spend(connection.control_);
-      return 0;
+      return connection.Spend(connection.control_);
   }
 }
 
 int Http2Connection::OnInvalidFrame(nghttp2_session*, const nghttp2_frame*, int, void* self) {
   auto& connection = *static_cast<Http2Connection*>(self);
   // What makes us reset a stream costs as much as a reset of the peer's (CVE-2025-8671).
-  connection.Spend(connection.resets_);
-  return 0;
+  return connection.Spend(connection.resets_);
+}
+
+// A field that is none makes its message none (RFC 9113 section 8.2.1); nghttp2 alone would only leave the field out.
+int Http2Connection::OnInvalidField(nghttp2_session*, const nghttp2_frame*, const uint8_t*, size_t, const uint8_t*,
+                                    size_t, uint8_t, void*) {
+  return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 int Http2Connection::OnBeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* self) {
   auto& connection = *static_cast<Http2Connection*>(self);
   if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+    connection.active_ms_ = connection.context_.loop.now_ms();
     connection.Adopt(connection.NewPeerStream(), frame->hd.stream_id);
   }
   if (Http2Stream* stream = connection.Find(frame->hd.stream_id)) stream->header_bytes_ = 0;
@@ -378,6 +396,7 @@ int Http2Connection::OnFrame(nghttp2_session*, const nghttp2_frame* frame, void*
       connection.OnCapacity();
       return 0;
     case NGHTTP2_SETTINGS:
+      connection.settings_seen_ = true;
       connection.OnCapacity();
       return 0;
     default:
@@ -407,8 +426,10 @@ int Http2Connection::OnData(nghttp2_session* session, uint8_t, int32_t id, const
 int Http2Connection::OnFrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* self) {
   const bool may_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
   if (!may_end || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
-  const Http2Stream* const stream = static_cast<Http2Connection*>(self)->Find(frame->hd.stream_id);
-  if (stream == nullptr || stream->remote_ended_) return 0;
+  Http2Stream* const stream = static_cast<Http2Connection*>(self)->Find(frame->hd.stream_id);
+  if (stream == nullptr) return 0;
+  stream->end_sent_ = true;
+  if (stream->remote_ended_) return 0;
   return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
@@ -418,6 +439,7 @@ int Http2Connection::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* 
   if (found == connection.streams_.end()) return 0;
   std::unique_ptr<Http2Stream> stream = std::move(found->second);
   connection.streams_.erase(found);
+  connection.active_ms_ = connection.context_.loop.now_ms();
   std::erase(connection.writable_, stream.get());
   stream->id_ = -1;
   if (!stream->handler_gone_) stream->OnClosed(ErrorOf(code));

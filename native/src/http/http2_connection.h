@@ -53,6 +53,7 @@ class Http2Stream {
   bool local_end_ = false;  // nothing is added to out_ any more
   bool deferred_ = false;
   bool remote_ended_ = false;
+  bool end_sent_ = false;  // END_STREAM has left (server)
   bool paused_ = false;
   bool handler_gone_ = false;
   mutable bool blocked_ = false;
@@ -87,6 +88,12 @@ class Http2Connection : protected ByteStream::Handler {
   size_t stream_count() const { return streams_.size(); }
   void BeginDrain();
   void EndNow();
+  // Says GOAWAY with `code`, once, and ends.
+  void Break(std::string_view detail, uint32_t code);
+  // The peer owes the end of its preface or of a header block since that long; 0: nothing.
+  uint64_t OwedSinceMs() const;
+  // When a stream began or ended last.
+  uint64_t active_ms() const { return active_ms_; }
   bool ended() const { return ended_; }
   bool going_away() const { return peer_goes_ || draining_; }
 
@@ -108,6 +115,8 @@ class Http2Connection : protected ByteStream::Handler {
   static int OnFrame(nghttp2_session*, const nghttp2_frame* frame, void* self);
   static int OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* self);
   static int OnInvalidFrame(nghttp2_session*, const nghttp2_frame* frame, int code, void* self);
+  static int OnInvalidField(nghttp2_session*, const nghttp2_frame*, const uint8_t*, size_t, const uint8_t*, size_t,
+                            uint8_t, void*);
   static int OnData(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data, size_t n, void* self);
   static int OnFrameSent(nghttp2_session*, const nghttp2_frame* frame, void* self);
   static int OnClose(nghttp2_session*, int32_t id, uint32_t code, void* self);
@@ -120,7 +129,7 @@ class Http2Connection : protected ByteStream::Handler {
   void OnStreamDown(StreamEnd end, std::string_view detail) override;
   void Feed(std::span<const uint8_t> bytes);
   Http2Stream* Find(int32_t id);
-  bool Spend(TokenBucket& bucket);
+  int Spend(TokenBucket& bucket);
   void Flush();
   void CloseAll(StreamError error);
   void MaybeFinish();
@@ -130,7 +139,10 @@ class Http2Connection : protected ByteStream::Handler {
   std::unordered_map<int32_t, std::unique_ptr<Http2Stream>> streams_;
   std::vector<Http2Stream*> writable_;
   size_t continuations_ = 0;
-  bool in_session_ = false;
+  bool broken_ = false;
+  bool settings_seen_ = false;
+  uint64_t block_begun_ms_ = 0;  // a header block that goes on in CONTINUATION
+  uint64_t active_ms_ = 0;
   bool draining_ = false;
   bool peer_goes_ = false;
   bool closing_ = false;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -38,11 +39,11 @@ class ServerHttp2Stream final : public Http2Stream, public ServerStream {
   }
   void OnClosed(StreamError error) override {
     if (handler_ == nullptr) return;
-    const bool whole = remote_ended_ && answered_ && local_end_;
-    std::exchange(handler_, nullptr)
-        ->OnStreamClosed(error == StreamError::kNone && !whole ? StreamError::kReset : error);
+    // Whole is what was answered to the end, also before the request was.
+    const bool cut = error == StreamError::kNone && !end_sent_;
+    std::exchange(handler_, nullptr)->OnStreamClosed(cut ? StreamError::kReset : error);
   }
-  void Refuse(uint16_t status);
+  void Refuse(uint16_t status, std::string_view detail);
 
   Http2Server& server_;
   RequestHead head_;
@@ -63,11 +64,12 @@ class Http2Server final : public ServerConnection, public Http2Connection {
       : Http2Connection(context, std::move(stream), true),
         owner_(owner),
         idle_ms_(limits.idle_ms),
-        idle_timer_([this] { OnIdle(); }) {
+        header_ms_(limits.header_ms),
+        timer_([this] { OnTimer(); }) {
     Start({limits.max_header_bytes, limits.max_headers, limits.stream_window, limits.connection_window,
            limits.max_concurrent_streams},
           first);
-    context.loop.Arm(idle_timer_, idle_ms_);
+    context.loop.Arm(timer_, std::min(idle_ms_, header_ms_));
   }
 
   void Drain() override { BeginDrain(); }
@@ -83,14 +85,22 @@ class Http2Server final : public ServerConnection, public Http2Connection {
   void OnCapacity() override {}
   void OnBroken(std::string_view detail) override { owner_.OnBadRequest(0, detail); }
   void OnEnded(StreamEnd end, std::string_view detail) override { owner_.OnConnectionDown(end, detail); }
-  void OnIdle() {
-    if (stream_count() == 0) BeginDrain();
-    context_.loop.Arm(idle_timer_, idle_ms_);
+  // Coarse: looks now and then, so that no frame touches a timer.
+  void OnTimer() {
+    if (ended()) return;
+    const uint64_t now = context_.loop.now_ms();
+    if (const uint64_t since = OwedSinceMs(); since != 0 && now - since >= header_ms_) {
+      Break("a preface or header block did not come to its end in time", NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (stream_count() == 0 && now - active_ms() >= idle_ms_) {
+      BeginDrain();
+    }
+    context_.loop.Arm(timer_, std::min(idle_ms_, header_ms_));
   }
 
   Owner& owner_;
   uint64_t idle_ms_;
-  Timer idle_timer_;
+  uint64_t header_ms_;
+  Timer timer_;
 };
 
 ServerHttp2Stream::ServerHttp2Stream(Http2Server& server, LoopContext& context)
@@ -142,7 +152,14 @@ void ServerHttp2Stream::OnField(std::string_view name, std::string_view value) {
 }
 
 void ServerHttp2Stream::OnFieldsEnd(bool end_stream) {
-  if (too_large_) return Refuse(431);
+  if (too_large_ && !head_done_) return Refuse(431, "a header block that is too large");
+  if (too_large_) {
+    ServerStream::Handler* const handler = std::exchange(handler_, nullptr);
+    server_.owner().OnBadRequest(0, "trailers that are too large");
+    connection_.ResetStream(*this, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (handler != nullptr) handler->OnStreamClosed(StreamError::kLimit);
+    return;
+  }
   if (head_done_) {
     if (handler_ != nullptr && end_stream) handler_->OnRequestEnd(trailers_in_.empty() ? nullptr : &trailers_in_);
     return;
@@ -157,13 +174,16 @@ void ServerHttp2Stream::OnFieldsEnd(bool end_stream) {
     head_.method = "GET";
   }
   const bool tunnel = !head_.upgrade.empty() || head_.method == "CONNECT";
-  if (!tunnel && !head_.path.starts_with('/') && head_.path != "*") return Refuse(400);
+  // The same rules as HTTP/1's: it may be spoken on the other side.
+  if (!IsAuthority(head_.authority)) return Refuse(400, "an authority that is none");
+  const bool asterisk = head_.path == "*" && head_.method == "OPTIONS";
+  if (!tunnel && !head_.path.starts_with('/') && !asterisk) return Refuse(400, "a path that is none");
   ServerStream::Handler* const handler = server_.owner().OnRequest(*this, head_, end_stream);
   if (id_ >= 0 && !handler_gone_) handler_ = handler;
 }
 
-void ServerHttp2Stream::Refuse(uint16_t status) {
-  server_.owner().OnBadRequest(status, "a header block that is too large, or no request");
+void ServerHttp2Stream::Refuse(uint16_t status, std::string_view detail) {
+  server_.owner().OnBadRequest(status, detail);
   handler_ = nullptr;
   const std::string text = std::to_string(status);
   std::vector<nghttp2_nv> fields;

@@ -13,6 +13,10 @@ enum class Protocol : uint8_t { kHttp10, kHttp11, kHttp2 };
 // "HTTP/1.1" and so on, as access logs have it.
 std::string_view ProtocolText(Protocol protocol);
 
+// RFC 3986 section 3.2, without user information: what follows an "@" would be the host for some readers only. Empty is
+// one.
+bool IsAuthority(std::string_view text);
+
 // A request without its body. The pseudo-header parts are apart from `headers`: there is no `host` in `headers`, the
 // codecs turn it into `authority` and back. What belongs to one connection only (connection, keep-alive,
 // transfer-encoding, te but for "trailers", upgrade but for `upgrade` below, proxy-connection) is gone; content-length

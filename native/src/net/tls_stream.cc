@@ -94,18 +94,20 @@ int SelectAlpn(SSL*, const uint8_t** out, uint8_t* out_bytes, const uint8_t* off
   return SSL_TLSEXT_ERR_OK;
 }
 
-// The SPIFFE id of a certificate that was verified; empty: none.
+// The SPIFFE id of a certificate that was verified; empty: none. An SVID has one URI and no second one.
 std::string SpiffeIdOf(X509* leaf) {
   const GeneralNamesPtr names(
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
+  std::string id;
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type != GEN_URI) continue;
+    if (!id.empty()) return {};
     const auto* bytes = reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.uniformResourceIdentifier));
-    const std::string_view text(bytes, static_cast<size_t>(ASN1_STRING_length(name->d.uniformResourceIdentifier)));
-    if (text.starts_with("spiffe://") && text.find('\0') == std::string_view::npos) return std::string(text);
+    id.assign(bytes, static_cast<size_t>(ASN1_STRING_length(name->d.uniformResourceIdentifier)));
+    if (!id.starts_with("spiffe://") || id.find('\0') != std::string::npos) return {};
   }
-  return {};
+  return id;
 }
 
 // One of the names is in the certificate: DNS names by OpenSSL's rules, URIs to the letter.
@@ -133,10 +135,12 @@ bool HasName(X509* leaf, const std::vector<std::string>& names) {
 // TLS over another stream. OpenSSL works on two memory BIOs; what it makes goes straight into the stream below.
 class TlsStream final : public ByteStream, private ByteStream::Handler {
  public:
-  TlsStream(LoopContext& context, std::unique_ptr<ByteStream> below, SslPtr ssl, std::vector<std::string> names,
-            bool verify_names)
+  // `config`: what OpenSSL's call-backs look at; it may be replaced by its owner while a handshake is going on.
+  TlsStream(LoopContext& context, std::unique_ptr<ByteStream> below, std::shared_ptr<const void> config, SslPtr ssl,
+            std::vector<std::string> names, bool verify_names)
       : context_(context),
         below_(std::move(below)),
+        config_(std::move(config)),
         ssl_(std::move(ssl)),
         names_(std::move(names)),
         verify_names_(verify_names),
@@ -214,8 +218,9 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
   void OnReadEnd() override {
     if (down_) return;
     if (!up_) return Down(StreamEnd::kTlsError, "the peer closed during the TLS handshake");
-    // Without close_notify the end may be an attacker's: bodies that end with the connection are not whole then.
-    if (!peer_closed_) Down(StreamEnd::kReset, "the peer closed without TLS close_notify");
+    below_ended_ = true;
+    // Records may still wait for whoever paused.
+    Pump();
   }
   void OnWritable() override {
     Flush();
@@ -270,7 +275,11 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
       }
       const int error = SSL_get_error(ssl_.get(), n);
       Drain();
-      if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return;
+      if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        // Without close_notify the end may be an attacker's: bodies that end with the connection are not whole then.
+        if (below_ended_) Down(StreamEnd::kReset, "the peer closed without TLS close_notify");
+        return;
+      }
       if (error == SSL_ERROR_ZERO_RETURN) {
         if (std::exchange(peer_closed_, true)) return;
         if (handler_ != nullptr) handler_->OnReadEnd();
@@ -332,6 +341,7 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
 
   LoopContext& context_;
   std::unique_ptr<ByteStream> below_;
+  std::shared_ptr<const void> config_;
   SslPtr ssl_;
   BIO* in_bio_ = nullptr;   // SSL's
   BIO* out_bio_ = nullptr;  // SSL's
@@ -341,6 +351,7 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
   bool up_ = false;
   bool paused_ = false;
   bool peer_closed_ = false;
+  bool below_ended_ = false;
   bool finish_wanted_ = false;
   bool finished_ = false;
   bool down_ = false;
@@ -370,7 +381,11 @@ Result<std::shared_ptr<const TlsServerConfig>> MakeTlsServerConfig(const TlsServ
   }
   // Sessions are resumed by tickets only where nobody's certificate was asked for: what they prove may have been
   // revoked.
-  if (!options.client_ca.empty()) SSL_CTX_set_num_tickets(context, 0);
+  if (!options.client_ca.empty()) {
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  }
   static constexpr unsigned char kSessionContext[] = "weft";
   SSL_CTX_set_session_id_context(context, kSessionContext, sizeof kSessionContext);
   config->alpn = AlpnWire(options.alpn);
@@ -407,7 +422,8 @@ std::unique_ptr<ByteStream> MakeTlsServer(LoopContext& context, std::unique_ptr<
                                           std::shared_ptr<const TlsServerConfig> config) {
   SslPtr ssl(SSL_new(config->context.get()));
   SSL_set_accept_state(ssl.get());
-  return std::make_unique<TlsStream>(context, std::move(below), std::move(ssl), std::vector<std::string>(), false);
+  return std::make_unique<TlsStream>(context, std::move(below), std::move(config), std::move(ssl),
+                                     std::vector<std::string>(), false);
 }
 
 std::unique_ptr<ByteStream> MakeTlsClient(LoopContext& context, std::unique_ptr<ByteStream> below,
@@ -418,7 +434,9 @@ std::unique_ptr<ByteStream> MakeTlsClient(LoopContext& context, std::unique_ptr<
   if (!server_name.empty() && !IpAddress::Parse(server_name)) SSL_set_tlsext_host_name(ssl.get(), server_name.c_str());
   std::vector<std::string> names = config->names;
   if (names.empty()) names.push_back(server_name);
-  return std::make_unique<TlsStream>(context, std::move(below), std::move(ssl), std::move(names), !config->skip_verify);
+  const bool verify_names = !config->skip_verify;
+  return std::make_unique<TlsStream>(context, std::move(below), std::move(config), std::move(ssl), std::move(names),
+                                     verify_names);
 }
 
 }  // namespace weft
