@@ -61,6 +61,7 @@ const std::string* TcpRouteProgram::Draw(uint32_t random) const {
 bool TlsRouteProgram::MatchesSni(std::string_view name) const {
   const std::string lower = Lower(name);
   return std::ranges::any_of(sni, [&](const std::string& each) {
+    if (each == "*") return true;  // also without a name
     if (!each.starts_with('*')) return each == lower;
     return lower.size() >= each.size() && lower.ends_with(std::string_view(each).substr(1));
   });
