@@ -9,6 +9,7 @@ import {
   PEER_AUTHENTICATIONS,
   type ResourceType,
   SERVICE_ENTRIES,
+  TELEMETRIES,
   VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from "#lib/kube/types.ts";
@@ -180,7 +181,8 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const workloadEntries = writerOf(WORKLOAD_ENTRIES);
   const virtualServices = writerOf(VIRTUAL_SERVICES);
   const destinationRules = writerOf(DESTINATION_RULES);
-  const writers = [policies, peers, serviceEntries, workloadEntries, virtualServices, destinationRules];
+  const telemetries = writerOf(TELEMETRIES);
+  const writers = [policies, peers, serviceEntries, workloadEntries, virtualServices, destinationRules, telemetries];
   const allocator = new IpAllocator({ client, entries: model.serviceEntries, leads, log });
   for (const writer of writers) supervise("status writer", writer.run(signal));
   supervise("address allocator", allocator.run(signal));
@@ -262,6 +264,10 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     destinationRule: (verdict) => {
       told.note(DESTINATION_RULES.kind, verdict);
       destinationRules.found(objectFinding(verdict));
+    },
+    telemetry: (verdict) => {
+      told.note(TELEMETRIES.kind, verdict);
+      telemetries.found(objectFinding(verdict));
     },
   };
 

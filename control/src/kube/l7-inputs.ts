@@ -1,8 +1,9 @@
 /** The kinds of objects that waypoints' programs are made of, beside the model's. */
-import { DESTINATION_RULES, VIRTUAL_SERVICES } from "#lib/kube/types.ts";
+import { DESTINATION_RULES, TELEMETRIES, VIRTUAL_SERVICES } from "#lib/kube/types.ts";
 import { type DestinationRuleFacts, destinationRuleFacts } from "../l7/istio/destination-rule.ts";
 import type { VirtualServiceFacts } from "../l7/istio/virtual-service.ts";
 import type { L7World } from "../l7/l7-world.ts";
+import { type TelemetryFacts, telemetryFacts } from "../l7/telemetry/telemetry-facts.ts";
 import { Accepted, type Verdict } from "../model/accepted.ts";
 import { type Input, istio } from "./inputs.ts";
 
@@ -10,10 +11,11 @@ import { type Input, istio } from "./inputs.ts";
 export interface L7Verdicts {
   virtualService(verdict: Verdict<VirtualServiceFacts>): void;
   destinationRule(verdict: Verdict<DestinationRuleFacts>): void;
+  telemetry(verdict: Verdict<TelemetryFacts>): void;
 }
 
 export function l7Inputs(world: L7World, verdicts: L7Verdicts): Input[] {
-  const { clusterDomain } = world.model.settings;
+  const { clusterDomain, rootNamespace } = world.model.settings;
   return [
     istio(
       VIRTUAL_SERVICES,
@@ -29,6 +31,14 @@ export function l7Inputs(world: L7World, verdicts: L7Verdicts): Input[] {
         world.destinationRules.all,
         (object, problems) => destinationRuleFacts(object, clusterDomain, problems),
         verdicts.destinationRule,
+      ),
+    ),
+    istio(
+      TELEMETRIES,
+      new Accepted(
+        world.telemetry.all,
+        (object, problems) => telemetryFacts(object, rootNamespace, problems),
+        verdicts.telemetry,
       ),
     ),
   ];

@@ -6,6 +6,7 @@ import { VirtualServiceReader } from "./istio/virtual-service.ts";
 import { VirtualServiceIndex } from "./istio/virtual-service-index.ts";
 import type { Target } from "./security/policy-target.ts";
 import type { PolicySource, RouteSource } from "./sources.ts";
+import { TelemetryIndex } from "./telemetry/telemetry-index.ts";
 
 /** What a program must derive again. Hosts may be wildcards. */
 export interface WorldListener {
@@ -16,6 +17,7 @@ export interface WorldListener {
   routesChanged(service: string): void;
   /** Content of a policy or token rule; with a target, which ones are for it. */
   policiesChanged(target: Target | undefined): void;
+  telemetryChanged(): void;
   everythingChanged(): void;
 }
 
@@ -33,6 +35,7 @@ export class L7World {
   readonly virtualServiceReader: VirtualServiceReader;
   readonly virtualServices: VirtualServiceIndex;
   readonly destinationRules: DestinationRuleIndex;
+  readonly telemetry: TelemetryIndex;
   /** Absent: there are no routes of the Gateway API. */
   routes: RouteSource | undefined;
   policies: PolicySource | undefined;
@@ -47,6 +50,9 @@ export class L7World {
     this.virtualServices = new VirtualServiceIndex(
       (hosts) => this.#tell((each) => each.virtualServicesChanged(hosts)),
       (key) => this.virtualServiceReader.forget(key),
+    );
+    this.telemetry = new TelemetryIndex(model.settings.rootNamespace, () =>
+      this.#tell((each) => each.telemetryChanged()),
     );
     this.destinationRules = new DestinationRuleIndex((hosts) =>
       this.#tell((each) => each.destinationRulesChanged(hosts)),

@@ -37,6 +37,8 @@ export interface DestinationContext {
   readonly retry: RetryPolicy | null;
   readonly policies: readonly string[];
   readonly jwt: readonly string[];
+  /** Empty: the waypoint's. */
+  readonly telemetry: string;
   gatewayRouting(port: number): MeshRouting | undefined;
   cluster(target: HostPort, listenerPort: number, tcp: boolean): string;
   hashes(target: HostPort): boolean;
@@ -115,6 +117,7 @@ function encodeChain(definition: ServiceDefinition, port: DefinitionPort, contex
     tcp: speaksStreams ? tcpRoutes(definition, port, routing, context) : [],
     policies: [...context.policies],
     jwt: [...context.jwt],
+    telemetry: context.telemetry,
   });
   const rope = new Rope().bytes(toBinary(ChainSchema, chain));
   if (!speaksHttp) return rope;

@@ -14,6 +14,7 @@ import {
   PolicySchema,
   SessionPersistenceSchema,
   SettingsSchema,
+  TelemetrySchema,
 } from "#proto/l7_pb.ts";
 import { AppProtocol } from "#proto/workload_pb.ts";
 import { keyOfDefinition } from "../model/definition-index.ts";
@@ -26,8 +27,9 @@ import { DEFAULT_RETRY } from "./istio/http-traits.ts";
 import { hostCovers } from "./istio/values.ts";
 import type { L7World, WorldListener } from "./l7-world.ts";
 import { type ClusterRequest, ProgramClusters, workloadOf } from "./program-clusters.ts";
-import type { Target } from "./security/policy-target.ts";
+import { type Target, targetKey } from "./security/policy-target.ts";
 import { encodeServiceDestination, RuleCache } from "./service-destination.ts";
+import { compileTelemetry } from "./telemetry/compile-telemetry.ts";
 import { compileWorkload } from "./workload-destination.ts";
 
 export interface WaypointIdentity {
@@ -49,6 +51,7 @@ type NameOf<T extends L7TypeUrl> = T extends `type.googleapis.com/weft.l7.${infe
 type ProgramType = NameOf<L7TypeUrl>;
 
 const SETTINGS = "settings";
+const OWN_TELEMETRY = "waypoint";
 const SESSION_HEX_DIGITS = 8;
 
 export class WaypointProgram {
@@ -136,7 +139,10 @@ export class WaypointProgram {
       modelChanged: ({ definitions, served }) => {
         for (const key of definitions) {
           const host = hostOf(key);
-          if (this.#services.has(key)) this.#dirtyServices.add(key);
+          if (this.#services.has(key)) {
+            this.#dirtyServices.add(key);
+            this.#dirtySettings = true;
+          }
           this.#clusters.markHost(host);
           this.#markUsers(host);
         }
@@ -149,6 +155,10 @@ export class WaypointProgram {
       policiesChanged: (target) => {
         this.#dirtySettings = true;
         for (const key of this.#keysOfTarget(target)) if (this.#services.has(key)) this.#dirtyServices.add(key);
+      },
+      telemetryChanged: () => {
+        this.#dirtySettings = true;
+        this.#markAllServices();
       },
       everythingChanged: () => {
         this.#cache = new RuleCache();
@@ -212,6 +222,7 @@ export class WaypointProgram {
         retry: config.retry === undefined ? DEFAULT_RETRY : config.retry,
         policies: policies?.policiesFor(target) ?? [],
         jwt: policies?.jwtFor(target) ?? [],
+        telemetry: this.#telemetryName(target),
         gatewayRouting: (port) =>
           routes?.routesFor(definition, port, {
             services: model.serviceLookup,
@@ -300,11 +311,8 @@ export class WaypointProgram {
 
   #deriveSettings(): void {
     const { model, config, policies } = this.#world;
-    const { namespace, name, gatewayClass } = this.waypoint;
-    const targets: Target[] = [
-      { kind: "Gateway", namespace, name },
-      { kind: "GatewayClass", namespace: "", name: gatewayClass },
-    ];
+    const { namespace, name } = this.waypoint;
+    const targets = this.#ownTargets();
     const settings = create(SettingsSchema, {
       trustDomain: config.trustDomain ?? model.settings.trustDomain,
       trustDomainAliases: [...config.trustDomainAliases],
@@ -312,11 +320,50 @@ export class WaypointProgram {
       pathNormalization: config.pathNormalization,
       trustedProxies: config.trustedProxies,
       proxyName: `${name}.${namespace}`,
+      telemetry: OWN_TELEMETRY,
       policies: targets.flatMap((target) => policies?.policiesFor(target) ?? []),
       jwt: targets.flatMap((target) => policies?.jwtFor(target) ?? []),
     });
     this.tables.Settings.set(SETTINGS, toBinary(SettingsSchema, settings));
     this.#derivePolicies(targets);
+    this.#deriveTelemetry(targets);
+  }
+
+  #ownTargets(): Target[] {
+    const { namespace, name, gatewayClass } = this.waypoint;
+    return [
+      { kind: "Gateway", namespace, name },
+      { kind: "GatewayClass", namespace: "", name: gatewayClass },
+    ];
+  }
+
+  /** Empty: the waypoint's own. */
+  #telemetryName(target: Target): string {
+    if (this.#world.telemetry.ofTarget(target) !== undefined) return targetKey(target);
+    return target.namespace === this.waypoint.namespace ? "" : `Namespace/${target.namespace}`;
+  }
+
+  /** Of the waypoint, of the other namespaces it serves, and of services that have their own. */
+  #deriveTelemetry(own: readonly Target[]): void {
+    const { telemetry, config, model } = this.#world;
+    // The class is the outer of both.
+    const outer = own.toReversed();
+    const wanted = new Map([[OWN_TELEMETRY, telemetry.layers(this.waypoint.namespace, outer)]]);
+    for (const key of this.#services) {
+      const definition = model.definition(key);
+      if (definition === undefined) continue;
+      const { source, namespace, name } = definition;
+      const target: Target = { kind: source, namespace, name };
+      const telemetryName = this.#telemetryName(target);
+      if (telemetryName === "" || wanted.has(telemetryName)) continue;
+      const inner = telemetryName === targetKey(target) ? [target] : [];
+      wanted.set(telemetryName, telemetry.layers(namespace, [...outer, ...inner]));
+    }
+    for (const [name, layers] of wanted) {
+      const message = compileTelemetry(name, layers, config);
+      this.tables.Telemetry.set(name, toBinary(TelemetrySchema, message));
+    }
+    for (const name of [...this.tables.Telemetry.names()]) if (!wanted.has(name)) this.tables.Telemetry.delete(name);
   }
 
   /** Those of the waypoint and of what is bound to it. */

@@ -223,6 +223,7 @@ export const DEPLOYMENTS: ResourceType<Deployment> = {
 };
 export const VIRTUAL_SERVICES = istio("networking.istio.io", "VirtualService", "virtualservices");
 export const DESTINATION_RULES = istio("networking.istio.io", "DestinationRule", "destinationrules");
+export const TELEMETRIES = istio("telemetry.istio.io", "Telemetry", "telemetries");
 
 export const REQUEST_AUTHENTICATIONS = istio("security.istio.io", "RequestAuthentication", "requestauthentications");
 export const HTTP_ROUTES = gatewayApi<RouteObject>("HTTPRoute", "httproutes");

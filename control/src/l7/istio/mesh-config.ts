@@ -2,6 +2,14 @@
 import { parse } from "yaml";
 import { type LocalitySetting, PathNormalization, type RetryPolicy } from "#proto/l7_pb.ts";
 import { Fields, type Problem } from "../../model/fields.ts";
+import {
+  type LogSink,
+  type MeshTracing,
+  readMeshFormat,
+  readMeshTracing,
+  readTelemetryProvider,
+  type TelemetryProvider,
+} from "../telemetry/provider.ts";
 import { readRetries } from "./http-traits.ts";
 import { readLocality, readTrafficPolicy, type TrafficPolicyFacts } from "./traffic-policy.ts";
 import { EVERYWHERE, readDuration } from "./values.ts";
@@ -20,7 +28,9 @@ export interface MeshConfigFacts {
   readonly virtualServiceExportTo: readonly string[];
   readonly destinationRuleExportTo: readonly string[];
   readonly trustedProxies: number;
-  readonly accessLog: { readonly file: string; readonly format: string; readonly json: boolean };
+  /** The format counts for the built-in provider `envoy` too; undefined: the default text. */
+  readonly accessLog: { readonly file: string; readonly format: LogSink["format"] };
+  readonly meshTracing: MeshTracing;
   readonly outboundMode: "ALLOW_ANY" | "REGISTRY_ONLY";
   readonly defaultProviders: {
     readonly tracing: string;
@@ -29,6 +39,8 @@ export interface MeshConfigFacts {
   };
   /** By name, as written. */
   readonly extensionProviders: ReadonlyMap<string, Fields>;
+  /** Those of them that take logs, spans or metrics. */
+  readonly telemetryProviders: ReadonlyMap<string, TelemetryProvider>;
 }
 
 const NORMALIZATIONS = {
@@ -58,6 +70,11 @@ export function meshConfigFacts(text: string, problems: Problem[]): MeshConfigFa
     else if (providers.has(name)) provider.problem("name", `${name} is there twice`);
     else providers.set(name, provider);
   }
+  const telemetryProviders = new Map<string, TelemetryProvider>();
+  for (const [name, provider] of providers) {
+    const read = readTelemetryProvider(provider);
+    if (read !== undefined) telemetryProviders.set(name, read);
+  }
   const exported = (name: string) => (fields.has(name) ? fields.strings(name) : [EVERYWHERE]);
   return {
     trustDomain: fields.string("trustDomain") || undefined,
@@ -76,9 +93,9 @@ export function meshConfigFacts(text: string, problems: Problem[]): MeshConfigFa
     trustedProxies: topology?.integer("numTrustedProxies", 0, 1_000) ?? 0,
     accessLog: {
       file: fields.string("accessLogFile") ?? "",
-      format: fields.string("accessLogFormat") ?? "",
-      json: fields.oneOf("accessLogEncoding", ["TEXT", "JSON"]) === "JSON",
+      format: readMeshFormat(fields),
     },
+    meshTracing: readMeshTracing(fields),
     outboundMode: mode ?? "ALLOW_ANY",
     defaultProviders: {
       tracing: defaults?.strings("tracing")[0] ?? "",
@@ -86,6 +103,7 @@ export function meshConfigFacts(text: string, problems: Problem[]): MeshConfigFa
       metrics: defaults?.strings("metrics") ?? [],
     },
     extensionProviders: providers,
+    telemetryProviders,
   };
 }
 
