@@ -400,7 +400,7 @@ describe("a program after edits", () => {
     );
   });
 
-  it("takes milliseconds for one of 5,000 routes", () => {
+  it("pushes only the service's destination after an edit of one of 5,000 routes", () => {
     const mesh = bookinfo();
     const rule = (index: number, timeout = "1s") => ({
       match: [{ uri: { prefix: `/p${index}/` } }],
@@ -410,16 +410,11 @@ describe("a program after edits", () => {
     for (let index = 0; index < 5_000; index++)
       mesh.virtualService(`vs-${index}`, { hosts: ["reviews"], http: [rule(index)] });
     const program = mesh.program();
-    const times: number[] = [];
-    for (let round = 0; round < 9; round++) {
-      const begun = performance.now();
-      mesh.virtualService(`vs-${round}`, { hosts: ["reviews"], http: [rule(round, "2s")] });
-      program.flush();
-      times.push(performance.now() - begun);
-    }
+    program.flush();
+    mesh.virtualService("vs-7", { hosts: ["reviews"], http: [rule(7, "2s")] });
+    const changes = [...program.flush()].map(([type, { changed, removed }]) => [type, changed.size, removed.size]);
+    expect(changes).toEqual([["type.googleapis.com/weft.l7.Destination", 1, 0]]);
     expect(routes(program)).toHaveLength(5_000);
-    const median = times.sort((a, b) => a - b)[4] ?? 0;
-    expect(median, `${median} ms`).toBeLessThan(100);
   });
 });
 
