@@ -34,9 +34,12 @@ class PairTest : public testing::TestWithParam<bool>,
                          : MakeHttp1Client(context_, std::move(client), *this, {});
     EXPECT_TRUE(server_stream.Begin().has_value());
     EXPECT_TRUE(client_stream.Begin().has_value());
+  }
+  // Not in the constructor and destructor: the loop calls what derived classes override.
+  void SetUp() override {
     runner_ = std::thread([this] { loop_->Run(); });
   }
-  ~PairTest() override {
+  void TearDown() override {
     On([&] {
       server_->Abort();
       client_->Abort();

@@ -78,9 +78,12 @@ class Http2FrontendTest : public testing::Test,
     client_ = http::MakeHttp2Client(context_, std::move(client), client_owner, {});
     EXPECT_TRUE(server_stream.Begin().has_value());
     EXPECT_TRUE(client_stream.Begin().has_value());
+  }
+  // Not in the constructor and destructor: the loop calls what derived classes override.
+  void SetUp() override {
     runner_ = std::thread([this] { loop_->Run(); });
   }
-  ~Http2FrontendTest() override {
+  void TearDown() override {
     On([&] {
       if (client_ != nullptr) client_->Abort();
       if (frontend_ != nullptr) frontend_->Abort();

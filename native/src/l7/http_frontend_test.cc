@@ -43,9 +43,12 @@ class HttpFrontendTest : public testing::Test,
                                                  std::span<const uint8_t>(), owner);
     });
     Reconnect();
+  }
+  // Not in the constructor and destructor: the loop calls what derived classes override.
+  void SetUp() override {
     runner_ = std::thread([this] { loop_->Run(); });
   }
-  ~HttpFrontendTest() override {
+  void TearDown() override {
     On([&] {
       if (frontend_ != nullptr) frontend_->Abort();
       if (upstream_ != nullptr) upstream_->Abort();
