@@ -201,7 +201,7 @@ class FakeAttempt final : public upstream::Attempt {
 
 upstream::EndpointRef FakeCluster::Pick(const upstream::PickContext& context) {
   other_priorities.push_back(context.other_priorities);
-  if (!cookie.empty() && context.set_cookie != nullptr) *context.set_cookie = cookie;
+  if (!cookie.empty() && context.answer != nullptr) *context.answer = {"set-cookie", cookie};
   for (size_t i = 0; i < endpoints.size(); ++i) {
     const std::shared_ptr<FakeEndpoint>& endpoint = endpoints[next_++ % endpoints.size()];
     const bool tried = std::ranges::any_of(context.tried, [&](const auto& each) { return each == endpoint; });

@@ -81,7 +81,7 @@ class Exchange final : public http::ServerStream::Handler, private FilterContext
   void OnUpstreamEnd(const http::HeaderMap* trailers) override;
   void OnRouterReply(const LocalReply& reply) override { Reply(reply); }
   void OnResponseCut(Flag flag, std::string_view details) override;
-  void OnBalancerCookie(std::string_view cookie) override { AddResponseHeader("set-cookie", cookie); }
+  void OnBalancerField(std::string_view name, std::string_view value) override { AddResponseHeader(name, value); }
   void PauseRequestBody() override;
   void ResumeRequestBody() override;
   void OnRouterIdle() override { GiveBackIfOver(); }

@@ -182,12 +182,12 @@ void Router::StartAttempt() {
   buffer_.Rewind();
   end_sent_ = false;
 
-  std::string cookie;
+  balancer_field_.value.clear();
   upstream::PickContext pick;
   pick.request = &head;
   pick.source = record.client.ip;
   pick.original_destination = security::DestinationOf(request_->downstream.info);
-  pick.set_cookie = &cookie;
+  pick.answer = &balancer_field_;
   if (retry_ != nullptr) {
     if (retry_->avoid_previous_hosts) pick.tried = tried_;
     pick.other_priorities = retry_->other_priorities && tried_.size() >= kAttemptsPerPriority;
@@ -201,7 +201,6 @@ void Router::StartAttempt() {
     reply.flag = Flag::kUH;
     return owner_.OnRouterReply(reply);
   }
-  if (!cookie.empty()) owner_.OnBalancerCookie(cookie);
   record.endpoint = endpoint;
   if (retry_ != nullptr) tried_.push_back(endpoint);
   std::unique_ptr<upstream::Attempt> attempt = cluster_->Begin(std::move(endpoint));
@@ -332,6 +331,8 @@ void Router::OnAttemptHead(http::ResponseHead& head, bool end) {
     end_sent_ = true;
     upstream_.SendBody({}, true);
   }
+  // Of the attempt that is answered by: earlier ones may have chosen others.
+  if (!balancer_field_.value.empty()) owner_.OnBalancerField(balancer_field_.name, balancer_field_.value);
   if (end) ResponseDone();
   owner_.OnUpstreamHead(head, end);
   if (tunnel_up_) Pump();

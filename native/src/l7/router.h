@@ -33,7 +33,7 @@ class Router final : private UpstreamRequest::Owner {
     // The answer that has begun will not come to its end.
     virtual void OnResponseCut(Flag flag, std::string_view details) = 0;
     // A header that a load balancer adds to the answer, a cookie.
-    virtual void OnBalancerCookie(std::string_view cookie) = 0;
+    virtual void OnBalancerField(std::string_view name, std::string_view value) = 0;
     virtual void PauseRequestBody() = 0;
     virtual void ResumeRequestBody() = 0;
     // idle() may have become true.
@@ -119,6 +119,7 @@ class Router final : private UpstreamRequest::Owner {
   std::shared_ptr<upstream::Cluster> cluster_;
   const WeightedClusterProgram* weighted_ = nullptr;
   const RetryProgram* retry_ = nullptr;
+  upstream::AnswerField balancer_field_;
   std::vector<upstream::EndpointRef> tried_;
   std::vector<const MirrorProgram*> mirrors_;
   std::optional<http::HeaderMap> trailers_;

@@ -31,7 +31,7 @@ void UpstreamRequest::Start(std::unique_ptr<upstream::Attempt> attempt, const ht
 }
 
 void UpstreamRequest::Reset() {
-  link_.Unlink();
+  GiveUp();
   if (stream_ != nullptr) std::exchange(stream_, nullptr)->Reset(http::StreamError::kLocal);
   // We may be inside a call of its pool.
   if (attempt_ != nullptr) context_.loop.Retire(std::move(attempt_));

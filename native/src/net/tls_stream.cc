@@ -427,11 +427,15 @@ std::unique_ptr<ByteStream> MakeTlsServer(LoopContext& context, std::unique_ptr<
 }
 
 std::unique_ptr<ByteStream> MakeTlsClient(LoopContext& context, std::unique_ptr<ByteStream> below,
-                                          std::shared_ptr<const TlsClientConfig> config,
-                                          const std::string& server_name) {
+                                          std::shared_ptr<const TlsClientConfig> config, const std::string& server_name,
+                                          const std::string& alpn) {
   SslPtr ssl(SSL_new(config->context.get()));
   SSL_set_connect_state(ssl.get());
   if (!server_name.empty() && !IpAddress::Parse(server_name)) SSL_set_tlsext_host_name(ssl.get(), server_name.c_str());
+  if (!alpn.empty()) {
+    const std::vector<uint8_t> wire = AlpnWire({alpn});
+    SSL_set_alpn_protos(ssl.get(), wire.data(), static_cast<unsigned int>(wire.size()));
+  }
   std::vector<std::string> names = config->names;
   if (names.empty()) names.push_back(server_name);
   const bool verify_names = !config->skip_verify;

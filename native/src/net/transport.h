@@ -49,9 +49,10 @@ Result<std::shared_ptr<const TlsClientConfig>> MakeTlsClientConfig(const TlsClie
 
 std::unique_ptr<ByteStream> MakeTlsServer(LoopContext& context, std::unique_ptr<ByteStream> below,
                                           std::shared_ptr<const TlsServerConfig> config);
-// `server_name`: SNI, and the name to verify when the configuration has none.
+// `server_name`: SNI, and the name to verify when the configuration has none. `alpn`: the one protocol to offer; empty:
+// those of the configuration.
 std::unique_ptr<ByteStream> MakeTlsClient(LoopContext& context, std::unique_ptr<ByteStream> below,
-                                          std::shared_ptr<const TlsClientConfig> config,
-                                          const std::string& server_name);
+                                          std::shared_ptr<const TlsClientConfig> config, const std::string& server_name,
+                                          const std::string& alpn = {});
 
 }  // namespace weft

@@ -153,7 +153,7 @@ void ServiceCall::Fail(std::string why, bool timed_out) {
 void ServiceCall::Finish() {
   done_ = true;
   timer_.Disarm();
-  link_.Unlink();
+  GiveUp();
   if (stream_ != nullptr) std::exchange(stream_, nullptr)->Reset(http::StreamError::kLocal);
   attempt_.reset();
 }

@@ -1,6 +1,7 @@
 #include "upstream/balancer.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace weft::upstream {
 namespace {
@@ -9,13 +10,29 @@ namespace {
 constexpr double kOverprovisioning = 1.4;
 // Draws for one that is healthy and untried before all are looked through.
 constexpr int kDraws = 4;
+constexpr uint64_t kNever = UINT64_MAX;
+// Loads are sums of fractions.
+constexpr double kRounding = 1e-9;
+// Weights that warm up are looked at so often in all, but not more often than this.
+constexpr uint64_t kWarmSteps = 100;
+constexpr uint64_t kWarmStepMs = 10;
 
 bool Contains(const std::vector<size_t>& list, size_t value) { return std::ranges::find(list, value) != list.end(); }
+
+// Envoy's slow start: from the minimum to all of the weight, along a power of the time.
+double WarmShare(const WarmupConfig& warmup, uint64_t age_ms) {
+  if (age_ms >= warmup.duration_ms) return 1;
+  const double time = static_cast<double>(std::max<uint64_t>(age_ms, 1)) / static_cast<double>(warmup.duration_ms);
+  return std::max(warmup.minimum_percent / 100.0, std::pow(time, 1 / warmup.aggression));
+}
 
 }  // namespace
 
 Balancer::Balancer(std::shared_ptr<const ClusterEntry> cluster, uint32_t seed)
     : cluster_(std::move(cluster)), random_(seed) {
+  const bool warms = cluster_->config->warmup && (cluster_->config->algorithm == Algorithm::kRoundRobin ||
+                                                  cluster_->config->algorithm == Algorithm::kLeastRequest);
+  warm_next_ms_ = warms ? 0 : kNever;
   for (size_t i = 0; i < cluster_->endpoints.size(); ++i) {
     const Placement& placement = cluster_->endpoints[i]->placement;
     if (placement.weight <= 0) continue;
@@ -38,49 +55,76 @@ bool Balancer::Healthy(size_t endpoint, uint64_t now_ms) const {
 
 double Balancer::HealthyShare(const Level& level, uint64_t now_ms) const {
   if (level.members.empty()) return 0;
-  if (cluster_->counters->ejected.load(std::memory_order_relaxed) == 0) return 1;
+  if (now_ms >= cluster_->counters->ejections_until_ms.load(std::memory_order_relaxed)) return 1;
   const auto healthy = std::ranges::count_if(level.members, [&](size_t each) { return Healthy(each, now_ms); });
   return static_cast<double>(healthy) / static_cast<double>(level.members.size());
 }
 
-// Traffic goes to the first priority as far as its health carries it, then to the next.
-const Balancer::Level* Balancer::ChooseLevel(const std::vector<size_t>& tried, bool other_priorities, uint64_t now_ms) {
-  if (levels_.size() == 1) return &levels_.front();
-  if (other_priorities && !tried.empty()) {
-    for (const Level& level : levels_) {
-      const bool used = std::ranges::any_of(level.members, [&](size_t each) { return Contains(tried, each); });
-      if (!used && HealthyShare(level, now_ms) > 0) return &level;
+void Balancer::Warm(uint64_t now_ms) {
+  const WarmupConfig& warmup = *cluster_->config->warmup;
+  bool warming = false;
+  for (Level& level : levels_) {
+    level.uniform = true;
+    for (size_t i = 0; i < level.members.size(); ++i) {
+      const EndpointEntry& endpoint = *cluster_->endpoints[level.members[i]];
+      const uint64_t age_ms = now_ms - std::min(now_ms, endpoint.health->since_ms);
+      warming = warming || age_ms < warmup.duration_ms;
+      level.weights[i] = endpoint.placement.weight * WarmShare(warmup, age_ms);
+      level.uniform = level.uniform && level.weights[i] == level.weights.front();
     }
   }
-  double left = 1, total = 0;
-  std::vector<double> loads;
-  for (const Level& level : levels_) {
-    const double load = std::min(left, std::min(1.0, HealthyShare(level, now_ms) * kOverprovisioning));
-    loads.push_back(load);
-    left -= load;
-    total += load;
+  warm_next_ms_ = warming ? now_ms + std::max(kWarmStepMs, warmup.duration_ms / kWarmSteps) : kNever;
+}
+
+// Traffic goes to the first priority as far as its health carries it, then to the next. When all together cannot carry
+// all of it, levels in which too few are well are used as if all were (unless that is switched off).
+Balancer::Choice Balancer::ChooseLevel(const std::vector<size_t>& tried, bool other_priorities, uint64_t now_ms) {
+  const uint32_t min_percent = cluster_->config->outlier ? cluster_->config->outlier->min_health_percent : 0;
+  if (levels_.size() == 1) {
+    const double share = HealthyShare(levels_.front(), now_ms);
+    const bool panic = share * kOverprovisioning < 1 && share * 100 < min_percent;
+    return {share > 0 || panic ? &levels_.front() : nullptr, panic};
   }
-  if (total <= 0) return nullptr;
+  shares_.clear();
+  loads_.clear();
+  double left = 1, total = 0;
+  for (const Level& level : levels_) {
+    shares_.push_back(HealthyShare(level, now_ms));
+    loads_.push_back(std::min(left, shares_.back() * kOverprovisioning));
+    left -= loads_.back();
+    total += loads_.back();
+  }
+  if (other_priorities && !tried.empty()) {
+    for (size_t i = 0; i < levels_.size(); ++i) {
+      const auto used = [&](size_t each) { return Contains(tried, each); };
+      if (shares_[i] > 0 && std::ranges::none_of(levels_[i].members, used)) return {&levels_[i], false};
+    }
+  }
+  if (total <= 0) {
+    if (min_percent == 0) return {};
+    for (size_t i = 0; i < levels_.size(); ++i) {
+      loads_[i] = static_cast<double>(levels_[i].members.size());
+      total += loads_[i];
+    }
+  }
   double drawn = std::uniform_real_distribution<double>(0, total)(random_);
   for (size_t i = 0; i < levels_.size(); ++i) {
-    if (loads[i] <= 0) continue;
-    if (drawn < loads[i]) return &levels_[i];
-    drawn -= loads[i];
+    drawn -= loads_[i];
+    // The last one that gets anything also gets what rounding has left over.
+    const bool last = i + 1 == levels_.size() || std::all_of(loads_.begin() + static_cast<ptrdiff_t>(i) + 1,
+                                                             loads_.end(), [](double load) { return load <= 0; });
+    if (loads_[i] > 0 && (drawn < 0 || last)) return {&levels_[i], left > kRounding && shares_[i] * 100 < min_percent};
   }
-  return &levels_.front();
+  return {};
 }
 
 size_t Balancer::Pick(std::optional<uint64_t> hash, const std::vector<size_t>& tried, bool other_priorities,
                       uint64_t now_ms) {
   if (levels_.empty()) return kNone;
-  const Level* chosen = ChooseLevel(tried, other_priorities, now_ms);
-  if (chosen == nullptr || chosen->members.empty()) return kNone;
-  auto& level = const_cast<Level&>(*chosen);
-  const double share = HealthyShare(level, now_ms);
-  const auto min_percent = cluster_->config->outlier ? cluster_->config->outlier->min_health_percent : 0;
-  if (share * 100 < min_percent) return PickIn(level, hash, UINT64_MAX, tried);  // panic: as if all were healthy
-  if (share == 0) return kNone;
-  return PickIn(level, hash, now_ms, tried);
+  if (now_ms >= warm_next_ms_) Warm(now_ms);
+  const Choice choice = ChooseLevel(tried, other_priorities, now_ms);
+  if (choice.level == nullptr) return kNone;
+  return PickIn(*choice.level, hash, choice.panic ? kNever : now_ms, tried);
 }
 
 size_t Balancer::PickIn(Level& level, std::optional<uint64_t> hash, uint64_t now_ms, const std::vector<size_t>& tried) {

@@ -32,7 +32,13 @@ class Balancer {
     std::vector<double> turns;
     size_t next = 0;
   };
-  const Level* ChooseLevel(const std::vector<size_t>& tried, bool other_priorities, uint64_t now_ms);
+  struct Choice {
+    Level* level = nullptr;  // null: nobody may be asked
+    bool panic = false;      // too few are well: all of the level are asked
+  };
+  Choice ChooseLevel(const std::vector<size_t>& tried, bool other_priorities, uint64_t now_ms);
+  // Weights as far as their endpoints have warmed up.
+  void Warm(uint64_t now_ms);
   size_t PickIn(Level& level, std::optional<uint64_t> hash, uint64_t now_ms, const std::vector<size_t>& tried);
   size_t Draw(const Level& level);
   size_t LeastRequest(const Level& level, uint64_t now_ms, const std::vector<size_t>& tried);
@@ -43,6 +49,8 @@ class Balancer {
 
   std::shared_ptr<const ClusterEntry> cluster_;
   std::vector<Level> levels_;
+  std::vector<double> shares_, loads_;  // scratch of ChooseLevel
+  uint64_t warm_next_ms_;               // when weights are to be looked at again
   std::minstd_rand random_;
 };
 

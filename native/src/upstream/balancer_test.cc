@@ -2,10 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
-
-#include "upstream/outlier.h"
 
 namespace weft::upstream {
 namespace {
@@ -65,7 +64,7 @@ TEST(BalancerTest, NobodyIsPickedWhenAllAreEjected) {
   ClusterConfig config;
   const auto entry = Entry(config, Endpoints({1, 1}));
   for (const auto& each : entry->endpoints) each->health->ejected_until_ms = 100;
-  entry->counters->ejected = 2;
+  entry->counters->ejections_until_ms = 100;
   Balancer balancer(entry, 1);
   EXPECT_EQ(balancer.Pick({}, {}, false, 50), Balancer::kNone);
   EXPECT_NE(balancer.Pick({}, {}, false, 100), Balancer::kNone);
@@ -154,52 +153,131 @@ TEST(LocalityTest, FailoverByLabelsCountsLeadingMatches) {
   EXPECT_EQ(Priorities(locality, endpoints), (std::vector<uint32_t>{0, 99, 99}));
 }
 
-// ---- outliers
-// ---------------------------------------------------------------------------------------------------------
+// ---- health
+// -----------------------------------------------------------------------------------------------------------
 
-TEST(OutlierTest, EjectsAfterSoManyInARow) {
-  OutlierConfig config;
-  config.consecutive_5xx = 3;
-  config.max_ejection_percent = 100;
-  EndpointHealth health;
-  ClusterCounters counters;
-  for (const uint16_t status : {500, 500, 200, 500, 500})
-    TakeOutcome(config, {status, false}, health, counters, 1, 1000);
-  EXPECT_TRUE(health.healthy(1000));
-  TakeOutcome(config, {0, true}, health, counters, 1, 1000);  // a connect failure counts as one
-  EXPECT_FALSE(health.healthy(1000));
-  EXPECT_FALSE(health.healthy(30'999));
-  EXPECT_TRUE(health.healthy(31'000));
-  EXPECT_TRUE(MaybeReturn(health, counters, 31'000));
-  EXPECT_EQ(counters.ejected, 0u);
-  for (int i = 0; i < 3; ++i) TakeOutcome(config, {503, false}, health, counters, 1, 40'000);
-  EXPECT_FALSE(health.healthy(99'999));  // the second time it is twice as long
-  EXPECT_TRUE(health.healthy(100'000));
+void EjectUntil(const ClusterEntry& cluster, std::initializer_list<size_t> endpoints, uint64_t until_ms) {
+  for (const size_t each : endpoints) cluster.endpoints[each]->health->ejected_until_ms = until_ms;
+  cluster.counters->ejections_until_ms = until_ms;
 }
 
-TEST(OutlierTest, TenPercentOfFewerThanTenIsNobody) {
-  OutlierConfig config;
-  config.consecutive_5xx = 1;
-  config.max_ejection_percent = 10;
-  EndpointHealth health;
-  ClusterCounters counters;
-  TakeOutcome(config, {500, false}, health, counters, 9, 1);
-  EXPECT_TRUE(health.healthy(1));
-  TakeOutcome(config, {500, false}, health, counters, 10, 1);
-  EXPECT_FALSE(health.healthy(1));
+std::shared_ptr<ClusterEntry> TwoLevels(uint32_t min_health_percent) {
+  ClusterConfig config;
+  config.outlier = OutlierConfig{.min_health_percent = min_health_percent, .error_codes = {}};
+  auto endpoints = Endpoints({1, 1, 1, 1, 1, 1});
+  for (size_t i = 4; i < 6; ++i) endpoints[i].priority = 1;
+  return Entry(config, endpoints);
 }
 
-TEST(OutlierTest, ErrorCodesReplace5xx) {
-  OutlierConfig config;
-  config.consecutive_5xx = 1;
-  config.max_ejection_percent = 100;
-  config.error_codes = {429};
-  EndpointHealth health;
-  ClusterCounters counters;
-  TakeOutcome(config, {500, false}, health, counters, 1, 1);
-  EXPECT_TRUE(health.healthy(1));
-  TakeOutcome(config, {429, false}, health, counters, 1, 1);
-  EXPECT_FALSE(health.healthy(1));
+TEST(BalancerTest, TheNextPriorityTakesWhatTheFirstCannotCarry) {
+  const auto cluster = TwoLevels(0);
+  Balancer balancer(cluster, 1);
+  std::vector<int> counts = Drawn(balancer, 6, 4000);
+  EXPECT_EQ(counts[4] + counts[5], 0);
+  // 3 of 4 times 1.4 is enough.
+  EjectUntil(*cluster, {0}, 100);
+  counts = Drawn(balancer, 6, 4000);
+  EXPECT_EQ(counts[0] + counts[4] + counts[5], 0);
+  // 2 of 4 times 1.4 is 70 %.
+  EjectUntil(*cluster, {0, 1}, 100);
+  counts = Drawn(balancer, 6, 4000);
+  EXPECT_EQ(counts[0] + counts[1], 0);
+  EXPECT_NEAR(counts[4] + counts[5], 1200, 150);
+}
+
+TEST(BalancerTest, AllAreAskedWhenTooFewAreWellToCarryEverything) {
+  // 1 of 4 carries 35 %, 1 of 2 70 %: together all, so nobody who is ejected is asked.
+  const auto cluster = TwoLevels(60);
+  EjectUntil(*cluster, {0, 1, 2, 4}, 100);
+  Balancer balancer(cluster, 1);
+  std::vector<int> counts = Drawn(balancer, 6, 4000);
+  EXPECT_EQ(counts[0] + counts[1] + counts[2] + counts[4], 0);
+  // Nobody there: the rest does not carry everything, and all of it are asked.
+  EjectUntil(*cluster, {0, 1, 2, 3, 4}, 100);
+  counts = Drawn(balancer, 6, 4000);
+  EXPECT_EQ(counts[0] + counts[1] + counts[2] + counts[3], 0);
+  EXPECT_NEAR(counts[4], 2000, 200);
+  EjectUntil(*cluster, {0, 1, 2, 3, 4, 5}, 100);
+  for (const int each : Drawn(balancer, 6, 6000)) EXPECT_NEAR(each, 1000, 200);
+}
+
+TEST(BalancerTest, NobodyIsAskedWhenAllAreEjectedAndPanicIsOff) {
+  const auto cluster = TwoLevels(0);
+  EjectUntil(*cluster, {0, 1, 2, 3, 4, 5}, 100);
+  Balancer balancer(cluster, 1);
+  EXPECT_EQ(balancer.Pick({}, {}, false, 99), Balancer::kNone);
+  EXPECT_NE(balancer.Pick({}, {}, false, 100), Balancer::kNone);
+}
+
+TEST(BalancerTest, RetriesMayPreferOtherPriorities) {
+  const auto cluster = TwoLevels(0);
+  Balancer balancer(cluster, 1);
+  for (int i = 0; i < 50; ++i) EXPECT_GE(balancer.Pick({}, {1}, true, 1), 4u);
+  EXPECT_LT(balancer.Pick({}, {1, 4}, true, 1), 6u);
+}
+
+TEST(BalancerTest, AnEndpointThatIsNewWarmsUp) {
+  for (const Algorithm algorithm : {Algorithm::kRoundRobin, Algorithm::kLeastRequest}) {
+    ClusterConfig config;
+    config.algorithm = algorithm;
+    config.warmup = WarmupConfig{.duration_ms = 10'000, .minimum_percent = 10, .aggression = 1};
+    const auto cluster = Entry(config, Endpoints({1, 1}));
+    cluster->endpoints[1]->health->since_ms = 100'000;
+    Balancer balancer(cluster, 1);
+    const auto share = [&](uint64_t now_ms) {
+      int second = 0;
+      for (int i = 0; i < 4000; ++i) second += balancer.Pick({}, {}, false, now_ms) == 1 ? 1 : 0;
+      return second / 4000.0;
+    };
+    EXPECT_NEAR(share(100'000), 0.1 / 1.1, 0.03);
+    EXPECT_NEAR(share(105'000), 0.5 / 1.5, 0.03);
+    EXPECT_NEAR(share(110'000), 0.5, 0.03);
+  }
+}
+
+// Whatever the weights, the health and what was tried: who is picked is well, untried while there are others, and of
+// weight.
+TEST(BalancerTest, NeverPicksWhomItMustNot) {
+  std::minstd_rand random(7);
+  for (int round = 0; round < 2000; ++round) {
+    ClusterConfig config;
+    config.algorithm = static_cast<Algorithm>(random() % 5);
+    config.maglev_table_size = 251;
+    config.min_ring_size = 64;
+    const size_t n = 1 + random() % 6;
+    auto endpoints = Endpoints(std::vector<uint32_t>(n, 1));
+    for (EndpointConfig& each : endpoints) {
+      each.weight = 1 + static_cast<uint32_t>(random() % 4);
+      each.priority = static_cast<uint32_t>(random() % 3);
+    }
+    const auto cluster = Entry(config, endpoints);
+    cluster->counters->ejections_until_ms = 100;
+    std::vector<size_t> tried;
+    size_t well = 0, fresh = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const bool ejected = random() % 3 == 0, was_tried = random() % 3 == 0;
+      if (ejected) cluster->endpoints[i]->health->ejected_until_ms = 100;
+      if (was_tried) tried.push_back(i);
+      well += ejected ? 0 : 1;
+      fresh += ejected || was_tried ? 0 : 1;
+    }
+    Balancer balancer(cluster, static_cast<uint32_t>(random()));
+    const size_t picked = balancer.Pick(HashText({}, random()), tried, random() % 2 == 0, 50);
+    if (well == 0) {
+      EXPECT_EQ(picked, Balancer::kNone);
+      continue;
+    }
+    ASSERT_LT(picked, n);
+    EXPECT_TRUE(cluster->endpoints[picked]->health->healthy(50));
+    const bool one_level =
+        std::ranges::all_of(cluster->endpoints, [&](const auto& each) { return each->placement.priority == 0; });
+    if (one_level && fresh > 0) EXPECT_EQ(std::ranges::count(tried, picked), 0);
+  }
+}
+
+TEST(ConsistentHashTest, VeryUnequalWeightsMakeNoGiantRing) {
+  const HashRing ring({"a", "b"}, {1, 4e9}, 1024);
+  EXPECT_LE(ring.size(), 128u * 1024 + 2);
 }
 
 }  // namespace

@@ -36,6 +36,12 @@ class Endpoint {
 };
 using EndpointRef = std::shared_ptr<Endpoint>;
 
+// A field that a choice adds to the answer: a cookie or a header that keeps the client with its endpoint.
+struct AnswerField {
+  std::string_view name;  // of the cluster's configuration, or static
+  std::string value;      // empty: none
+};
+
 // What a choice may look at.
 struct PickContext {
   const http::RequestHead* request = nullptr;  // null: TCP
@@ -45,8 +51,8 @@ struct PickContext {
   std::span<const EndpointRef> tried;
   // Retries: prefer other priorities than those tried.
   bool other_priorities = false;
-  // Where a cookie that is made for consistent hashing or session persistence goes ("name=value; Path=/"); may be null.
-  std::string* set_cookie = nullptr;
+  // Where a cookie or header goes that is made for consistent hashing or session persistence; may be null.
+  AnswerField* answer = nullptr;
 };
 
 enum class PoolFailure : uint8_t {
@@ -57,19 +63,26 @@ enum class PoolFailure : uint8_t {
   kGone,            // the cluster was removed or the process drains
 };
 
+class PoolQueue;
+
 // Somebody who waits for a connection. Destruction gives up waiting.
 class PoolWaiter {
  public:
+  void GiveUp();
   // A connection with room. Opens one stream on it before it returns.
   virtual void OnConnection(http::ClientConnection& connection) = 0;
   virtual void OnPoolFailure(PoolFailure failure, std::string_view detail) = 0;
 
  protected:
   PoolWaiter() : link_(this) {}
-  ~PoolWaiter() = default;
+  ~PoolWaiter() { GiveUp(); }
 
  public:
   ListLink<PoolWaiter> link_;
+
+ private:
+  friend class PoolQueue;
+  PoolQueue* queue_ = nullptr;  // valid while link_ is linked
 };
 
 // How an attempt ended, for outlier detection.

@@ -50,16 +50,14 @@ void ClusterCatalog::Rebuild(const std::string& name) {
   const auto found = endpoints_.find(name);
   const std::vector<EndpointConfig>& endpoints = found == endpoints_.end() ? kNone : found->second;
   const std::vector<Placement> placements = Place(*entry->config, endpoints, options_.locality, options_.labels);
-  uint32_t ejected = 0;
+  const uint64_t now_ms = MonotonicMs();
   for (size_t i = 0; i < endpoints.size(); ++i) {
     const auto before = known.find(endpoints[i].address_text);
     auto health = before == known.end() ? std::make_shared<EndpointHealth>() : before->second;
-    if (health->ejected_until_ms.load(std::memory_order_relaxed) != 0) ++ejected;
+    if (before == known.end()) health->since_ms = now_ms;
     entry->endpoints.push_back(
         std::make_shared<const EndpointEntry>(EndpointEntry{endpoints[i], std::move(health), placements[i]}));
   }
-  // Those that have left took their ejections along.
-  entry->counters->ejected.store(ejected, std::memory_order_relaxed);
   entries_[name] = std::move(entry);
 }
 

@@ -71,7 +71,39 @@ OutlierConfig ParseOutlier(const l7::OutlierDetection& from) {
   return outlier;
 }
 
-Result<TlsConfig> ParseTls(const l7::ClientTls& from, ClusterConfig::Http http) {
+Result<WarmupConfig> ParseWarmup(const l7::Warmup& from) {
+  WarmupConfig warmup;
+  warmup.duration_ms = from.duration_ms();
+  if (from.minimum_percent() != 0) warmup.minimum_percent = std::min(from.minimum_percent(), 100u);
+  if (from.aggression() != 0) warmup.aggression = from.aggression();
+  // Also refuses what is not a number.
+  if (!(warmup.aggression > 0)) return Error{EINVAL, "aggression must be above 0"};
+  return warmup;
+}
+
+Result<SessionConfig> ParseSession(const l7::SessionPersistence& from) {
+  if (from.cookie().empty() == from.header().empty()) return Error{EINVAL, "needs a cookie or a header"};
+  return SessionConfig{.cookie = from.cookie(),
+                       .header = from.header(),
+                       .path = from.path(),
+                       .absolute_timeout_ms = from.absolute_timeout_ms(),
+                       .permanent = from.permanent()};
+}
+
+// Linux takes no more than this for each of the three.
+int KeepaliveValue(uint32_t value, int fallback, uint32_t most) {
+  return value == 0 ? fallback : static_cast<int>(std::min(value, most));
+}
+
+Keepalive ParseKeepalive(const l7::TcpKeepalive& from) {
+  Keepalive keepalive;
+  keepalive.time_s = KeepaliveValue(from.time_s(), keepalive.time_s, 32767);
+  keepalive.interval_s = KeepaliveValue(from.interval_s(), keepalive.interval_s, 32767);
+  keepalive.retries = KeepaliveValue(from.probes(), keepalive.retries, 127);
+  return keepalive;
+}
+
+Result<TlsConfig> ParseTls(const l7::ClientTls& from) {
   TlsConfig tls;
   tls.sni = from.sni();
   tls.unusable = from.unusable();
@@ -86,7 +118,6 @@ Result<TlsConfig> ParseTls(const l7::ClientTls& from, ClusterConfig::Http http) 
   options.certificate_chain = from.certificate_chain();
   options.private_key = from.private_key();
   options.skip_verify = from.skip_verify();
-  options.alpn = {http == ClusterConfig::Http::kHttp2 ? "h2" : "http/1.1"};
   Result<std::shared_ptr<const TlsClientConfig>> client = MakeTlsClientConfig(options);
   if (!client) return client.error();
   tls.client = std::move(*client);
@@ -133,11 +164,25 @@ Result<std::shared_ptr<const ClusterConfig>> ClusterConfig::Parse(std::string_vi
                  "maglev table size " + std::to_string(config->maglev_table_size) + " is no prime below 5000011"};
   }
   if (balancer.has_locality()) config->locality = ParseLocality(balancer.locality());
+  if (balancer.has_warmup() && balancer.warmup().duration_ms() != 0) {
+    Result<WarmupConfig> warmup = ParseWarmup(balancer.warmup());
+    if (!warmup) return Error{EINVAL, "load_balancer.warmup: " + warmup.error().what};
+    config->warmup = *warmup;
+  }
+  if (balancer.has_session()) {
+    Result<SessionConfig> session = ParseSession(balancer.session());
+    if (!session) return Error{EINVAL, "load_balancer.session: " + session.error().what};
+    config->session = std::move(*session);
+  }
   const l7::ConnectionPool& pool = from.pool();
   config->max_connections = pool.max_connections();
   config->max_pending_requests = pool.max_pending_requests();
   config->max_requests = pool.max_requests();
   config->max_retries = pool.max_retries();
+  if (pool.has_retry_budget()) {
+    config->retry_budget = RetryBudget{pool.retry_budget().percent_ppm(), pool.retry_budget().min_concurrency()};
+  }
+  if (pool.has_keepalive()) config->keepalive = ParseKeepalive(pool.keepalive());
   config->max_requests_per_connection = pool.max_requests_per_connection();
   if (pool.max_concurrent_streams() != 0) config->max_concurrent_streams = pool.max_concurrent_streams();
   if (pool.http_idle_ms() != 0) config->http_idle_ms = pool.http_idle_ms();
@@ -145,7 +190,7 @@ Result<std::shared_ptr<const ClusterConfig>> ClusterConfig::Parse(std::string_vi
   config->max_connection_duration_ms = pool.max_connection_duration_ms();
   if (from.has_outlier()) config->outlier = ParseOutlier(from.outlier());
   if (from.has_tls()) {
-    Result<TlsConfig> tls = ParseTls(from.tls(), config->http);
+    Result<TlsConfig> tls = ParseTls(from.tls());
     if (!tls) return Error{EINVAL, "tls: " + tls.error().what};
     config->tls = std::move(*tls);
   }

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "net/ip_address.h"
+#include "net/socket.h"
 #include "net/transport.h"
 #include "upstream/cluster.h"
 
@@ -48,6 +49,26 @@ struct OutlierConfig {
   std::vector<uint16_t> error_codes;
 };
 
+struct SessionConfig {
+  // One of the two names what carries the session.
+  std::string cookie, header;
+  std::string path;
+  uint64_t absolute_timeout_ms = 0;  // 0: none
+  bool permanent = false;            // the cookie lives as long, else as long as the browser
+};
+
+// Envoy's slow start.
+struct WarmupConfig {
+  uint64_t duration_ms = 0;
+  uint32_t minimum_percent = 10;
+  double aggression = 1;
+};
+
+struct RetryBudget {
+  uint32_t percent_ppm = 0;
+  uint32_t min_concurrency = 0;
+};
+
 struct TlsConfig {
   bool mesh = false;
   std::string sni;
@@ -67,13 +88,17 @@ struct ClusterConfig {
   uint32_t min_ring_size = 1024;
   uint32_t maglev_table_size = 65537;
   std::optional<LocalityConfig> locality;
+  std::optional<WarmupConfig> warmup;
+  std::optional<SessionConfig> session;
   // 0: no limit.
   uint32_t max_connections = 0, max_pending_requests = 0, max_requests = 0, max_retries = 0;
+  std::optional<RetryBudget> retry_budget;  // in place of max_retries
   uint32_t max_requests_per_connection = 0;
   uint32_t max_concurrent_streams = 0x7fffffff;
   uint64_t http_idle_ms = 3'600'000;
   uint64_t tcp_idle_ms = 3'600'000;
   uint64_t max_connection_duration_ms = 0;
+  std::optional<Keepalive> keepalive;
   std::optional<OutlierConfig> outlier;
   std::optional<TlsConfig> tls;
   bool proxy_protocol_v2 = false;

@@ -1,8 +1,8 @@
 #include "upstream/connector.h"
 
 #include <array>
-#include <cstring>
 
+#include "net/failed_stream.h"
 #include "net/transport.h"
 
 namespace weft::upstream {
@@ -10,10 +10,10 @@ namespace {
 
 constexpr uint16_t kHbonePort = 15008;
 
+constexpr std::array<uint8_t, 12> kSignature{0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+
 // PROXY protocol version 2: signature, command PROXY, family and transport, length, addresses.
 std::vector<uint8_t> ProxyHeader(const SocketAddress& source, const SocketAddress& destination) {
-  static constexpr std::array<uint8_t, 12> kSignature{0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
-                                                      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
   const bool v4 = source.ip.is_v4() && destination.ip.is_v4();
   std::vector<uint8_t> header(kSignature.begin(), kSignature.end());
   header.push_back(0x21);
@@ -32,25 +32,48 @@ std::vector<uint8_t> ProxyHeader(const SocketAddress& source, const SocketAddres
   return header;
 }
 
+// Command LOCAL, and no addresses.
+std::vector<uint8_t> OwnProxyHeader() {
+  std::vector<uint8_t> header(kSignature.begin(), kSignature.end());
+  header.insert(header.end(), {0x20, 0x00, 0x00, 0x00});
+  return header;
+}
+
 }  // namespace
 
 std::unique_ptr<ByteStream> Connector::Open(const ClusterConfig& cluster, const EndpointConfig& endpoint,
-                                            const std::string& server_name, const StreamInfo* client) {
+                                            const std::string& server_name, const std::string& alpn,
+                                            const StreamInfo* client) {
+  if (cluster.tls && !cluster.tls->unusable.empty()) {
+    return std::make_unique<FailedStream>(context_, StreamEnd::kTlsError, cluster.tls->unusable);
+  }
+  // A tunnel is mutual TLS of the mesh; without one there is nobody at the other end who speaks it.
+  if (cluster.tls && cluster.tls->mesh && !endpoint.tunnel) {
+    return std::make_unique<FailedStream>(context_, StreamEnd::kTlsError,
+                                          "mutual TLS of the mesh needs an endpoint in the mesh");
+  }
   std::unique_ptr<ByteStream> stream;
   if (endpoint.tunnel) {
     StreamInfo info;
     info.remote = endpoint.address;
     stream = tunnels_.Open({endpoint.address.ip, kHbonePort}, endpoint.identities, std::move(info),
-                           endpoint.address_text, options_.baggage);
+                           {.authority = endpoint.address_text,
+                            .baggage = options_.baggage,
+                            .traceparent = client == nullptr ? std::string() : client->traceparent});
   } else {
-    stream = MakeTcpClient(context_, endpoint.address, cluster.connect_timeout_ms, options_.keepalive);
+    stream = MakeTcpClient(context_, endpoint.address, cluster.connect_timeout_ms,
+                           cluster.keepalive.value_or(options_.keepalive));
   }
-  if (cluster.proxy_protocol_v2 && client != nullptr) {
-    stream->Write(ProxyHeader(client->remote, client->authority.port != 0 ? client->authority : client->local));
+  if (cluster.proxy_protocol_v2) {
+    if (client == nullptr) {
+      stream->Write(OwnProxyHeader());
+    } else {
+      stream->Write(ProxyHeader(client->remote, client->authority.port != 0 ? client->authority : client->local));
+    }
   }
-  if (cluster.tls && !cluster.tls->mesh) {
+  if (cluster.tls && cluster.tls->client) {
     const std::string& name = cluster.tls->sni.empty() ? server_name : cluster.tls->sni;
-    stream = MakeTlsClient(context_, std::move(stream), cluster.tls->client, name);
+    stream = MakeTlsClient(context_, std::move(stream), cluster.tls->client, name, alpn);
   }
   return stream;
 }

@@ -14,6 +14,9 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// How large a ring may become to give very unequal weights their exact shares: it is sorted on a loop.
+constexpr uint32_t kMostExactPoints = 128 * 1024;
+
 }  // namespace
 
 uint64_t HashText(std::string_view text, uint64_t seed) {
@@ -37,7 +40,7 @@ HashRing::HashRing(const std::vector<std::string>& keys, const std::vector<doubl
   }
   if (total <= 0) return;
   // The lightest member gets at least one point, and all together at least `min_size`.
-  const double size = std::max<double>(min_size, std::ceil(total / least));
+  const double size = std::max<double>(min_size, std::min<double>(kMostExactPoints, std::ceil(total / least)));
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto n = static_cast<uint32_t>(std::ceil(size * weights[i] / total));
     for (uint32_t point = 0; point < n && weights[i] > 0; ++point) {

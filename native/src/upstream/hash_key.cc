@@ -1,34 +1,20 @@
 #include "upstream/hash_key.h"
 
-#include <algorithm>
 #include <cstdio>
 
 #include "upstream/hash.h"
+#include "upstream/pair_value.h"
 
 namespace weft::upstream {
 namespace {
 
-std::optional<std::string_view> PairValue(std::string_view text, char separator, std::string_view name) {
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(separator), text.size());
-    std::string_view pair = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    while (pair.starts_with(' ')) pair.remove_prefix(1);
-    const size_t equals = pair.find('=');
-    if (equals != std::string_view::npos && pair.substr(0, equals) == name) return pair.substr(equals + 1);
-  }
-  return std::nullopt;
-}
-
 std::optional<uint64_t> HashCookie(const HashKeyConfig& key, const PickContext& context, uint64_t random) {
-  for (const http::Header& header : context.request->headers) {
-    if (header.id != http::HeaderId::kCookie) continue;
-    if (const auto value = PairValue(header.value, ';', key.name)) return HashText(*value);
-  }
-  if (!key.ttl_ms || context.set_cookie == nullptr) return std::nullopt;
+  if (const auto value = CookieValue(context.request->headers, key.name)) return HashText(*value);
+  if (!key.ttl_ms || context.answer == nullptr) return std::nullopt;
   char made[24];
   std::snprintf(made, sizeof made, "%016llx", static_cast<unsigned long long>(HashText({}, random)));
-  std::string& cookie = *context.set_cookie;
+  context.answer->name = http::HeaderName(http::HeaderId::kSetCookie);
+  std::string& cookie = context.answer->value;
   cookie = key.name + "=\"" + made + "\"";
   if (*key.ttl_ms > 0) cookie += "; Max-Age=" + std::to_string(*key.ttl_ms / 1000);
   if (!key.path.empty()) cookie += "; Path=" + key.path;

@@ -9,7 +9,7 @@
 namespace weft::upstream {
 
 // The hash of the first key that the request has; nullopt: it has none. A cookie that is to be made is put into
-// `context.set_cookie`, and hashed.
+// `context.answer`, and hashed.
 std::optional<uint64_t> HashOf(const ClusterConfig& config, const PickContext& context, uint64_t random);
 
 }  // namespace weft::upstream

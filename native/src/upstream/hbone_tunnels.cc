@@ -39,12 +39,15 @@ class HboneTunnels::Tunnel final : public H2Connection::Owner {
     if (!connection->up() || retired || !connection->session().CanOpen()) return false;
     return connection->session().open_streams() < std::min(kMaxStreams, connection->session().max_open_streams());
   }
-  bool opening() const { return !connection->up(); }
+  bool opening() const { return !connection->up() && !retired; }
 
   std::unique_ptr<H2Connection> connection;
   bool retired = false;
 
-  void OnUp(H2Connection&) override { tunnels_.Dispatch(group_); }
+  void OnUp(H2Connection&) override {
+    if (retired) return connection->Drain();
+    tunnels_.Dispatch(group_);
+  }
   void OnRequest(H2Connection&, H2Stream&, HeaderBlock, bool) override {}
   void OnCapacityChanged(H2Connection&) override {
     if (connection->session().open_streams() == 0) tunnels_.context_.loop.Arm(idle_timer_, kIdleMs);
@@ -77,16 +80,27 @@ void HboneTunnels::SetIdentity(std::shared_ptr<const IdentityContext> identity) 
   identity_ = std::move(identity);
   for (auto& [_, group] : groups_) {
     for (auto& tunnel : group->tunnels) tunnel->retired = true;
-    // A copy: a tunnel that has nothing to do is gone at once.
-    std::vector<H2Connection*> connections;
-    for (auto& tunnel : group->tunnels) connections.push_back(tunnel->connection.get());
-    for (H2Connection* connection : connections) connection->Drain();
-    Dispatch(*group);
   }
+  DrainAll();
+  std::vector<Group*> groups;
+  for (auto& [_, group] : groups_) groups.push_back(group.get());
+  for (Group* group : groups) Dispatch(*group);
+}
+
+// A tunnel that has nothing to do is gone at once, and its group with it.
+void HboneTunnels::DrainAll() {
+  std::vector<H2Connection*> connections;
+  for (auto& [_, group] : groups_) {
+    for (auto& tunnel : group->tunnels) {
+      // Those that are still being made end when they are up, if nobody waits for them.
+      if (tunnel->connection->up()) connections.push_back(tunnel->connection.get());
+    }
+  }
+  for (H2Connection* connection : connections) connection->Drain();
 }
 
 std::unique_ptr<ByteStream> HboneTunnels::Open(const SocketAddress& agent, const std::vector<std::string>& identities,
-                                               StreamInfo info, std::string authority, std::string baggage) {
+                                               StreamInfo info, Asked asked) {
   std::string key = agent.ToString();
   for (const std::string& each : identities) key += "," + each;
   std::unique_ptr<Group>& group = groups_[key];
@@ -96,8 +110,8 @@ std::unique_ptr<ByteStream> HboneTunnels::Open(const SocketAddress& agent, const
     group->agent = agent;
     group->identities = identities;
   }
-  auto stream =
-      std::make_unique<HboneClientStream>(context_, std::move(info), std::move(authority), std::move(baggage), "");
+  auto stream = std::make_unique<HboneClientStream>(context_, std::move(info), std::move(asked.authority),
+                                                    std::move(asked.baggage), std::move(asked.traceparent));
   group->waiting.PushBack(stream->link_);
   Dispatch(*group);
   return stream;
@@ -114,6 +128,13 @@ void HboneTunnels::Dispatch(Group& group) {
   }
   const bool opening = std::ranges::any_of(group.tunnels, [](const auto& each) { return each->opening(); });
   if (!group.waiting.empty() && !opening) Dial(group);
+  Prune(group);
+}
+
+void HboneTunnels::Prune(Group& group) {
+  if (!group.tunnels.empty() || !group.waiting.empty()) return;
+  // Others of this turn may still refer to it.
+  if (auto found = groups_.extract(group.key)) context_.loop.Retire(std::move(found.mapped()));
 }
 
 void HboneTunnels::Dial(Group& group) {
@@ -144,26 +165,19 @@ void HboneTunnels::Remove(Tunnel& tunnel) {
   const weft_reason reason = owned->connection->down_reason();
   const std::string detail = owned->connection->down_detail();
   const bool was_up = owned->connection->tls().established();
+  const bool retired = owned->retired;
   context_.loop.Retire(std::move(owned->connection));
   context_.loop.Retire(std::move(owned));
-  if (!was_up) {
-    FailWaiting(group, EndOf(reason), detail);
-  } else if (!group.waiting.empty()) {
-    Dispatch(group);
-  }
+  // Nobody waits for one that was made with a certificate of before.
+  if (!was_up && !retired) FailWaiting(group, EndOf(reason), detail);
+  Dispatch(group);
 }
 
 void HboneTunnels::FailWaiting(Group& group, StreamEnd end, const std::string& detail) {
   while (HboneClientStream* stream = group.waiting.PopFront()) stream->Fail(end, detail);
 }
 
-void HboneTunnels::Drain() {
-  for (auto& [_, group] : groups_) {
-    std::vector<H2Connection*> connections;
-    for (auto& tunnel : group->tunnels) connections.push_back(tunnel->connection.get());
-    for (H2Connection* connection : connections) connection->Drain();
-  }
-}
+void HboneTunnels::Drain() { DrainAll(); }
 
 size_t HboneTunnels::size() const {
   size_t n = 0;

@@ -25,9 +25,13 @@ class HboneTunnels {
 
   // New tunnels use it; open ones go on with the one that they began with, and take no more streams.
   void SetIdentity(std::shared_ptr<const IdentityContext> identity);
-  // A stream that connects: to `agent` by mutual TLS, which must carry one of `identities`, CONNECT `authority`.
+  // What the CONNECT says.
+  struct Asked {
+    std::string authority, baggage, traceparent;
+  };
+  // A stream that connects to `agent` by mutual TLS, which must carry one of `identities`.
   std::unique_ptr<ByteStream> Open(const SocketAddress& agent, const std::vector<std::string>& identities,
-                                   StreamInfo info, std::string authority, std::string baggage);
+                                   StreamInfo info, Asked asked);
   void Drain();
   size_t size() const;
 
@@ -37,6 +41,9 @@ class HboneTunnels {
   void Dispatch(Group& group);
   void Dial(Group& group);
   void Remove(Tunnel& tunnel);
+  // Forgets a group that has nothing: pods and their addresses come and go.
+  void Prune(Group& group);
+  void DrainAll();
   void FailWaiting(Group& group, StreamEnd end, const std::string& detail);
 
   LoopContext& context_;

@@ -6,6 +6,7 @@
 
 #include "http/codec.h"
 #include "upstream/connector.h"
+#include "upstream/pool_queue.h"
 
 namespace weft::upstream {
 
@@ -13,17 +14,16 @@ namespace weft::upstream {
 // one that was used last: the others may grow old and go), or one that is made for it.
 class HttpPool {
  public:
-  HttpPool(Connector& connector, std::shared_ptr<const ClusterEntry> cluster,
+  HttpPool(std::shared_ptr<Connector> connector, std::shared_ptr<const ClusterEntry> cluster,
            std::shared_ptr<const EndpointEntry> endpoint, bool http2);
   ~HttpPool();
 
   // Calls `waiter` now or later, once.
   void Request(PoolWaiter& waiter, const std::string& server_name);
-  // Idle connections go now, others when they become idle.
+  // Idle connections go now, others when they become idle. Who waits is served still.
   void Drain();
   size_t connections() const { return connections_.size(); }
-  bool idle() const { return connections_.empty() && waiting_.empty(); }
-  // New requests see a new policy.
+  // New requests see a new policy. Counters stay the same.
   void SetCluster(std::shared_ptr<const ClusterEntry> cluster) { cluster_ = std::move(cluster); }
 
  private:
@@ -34,17 +34,17 @@ class HttpPool {
   void OnUp(Connection& connection);
   void OnRoom(Connection& connection);
   void OnDown(Connection& connection, StreamEnd end, std::string_view detail);
-  PoolWaiter* NextWaiter();
-  void FailOne(PoolFailure failure, std::string_view detail);
+  EpollLoop& loop() { return connector_->context().loop; }
 
-  Connector& connector_;
+  std::shared_ptr<Connector> connector_;
   std::shared_ptr<const ClusterEntry> cluster_;
   std::shared_ptr<const EndpointEntry> endpoint_;
   const bool http2_;
   std::string server_name_;
   std::vector<std::unique_ptr<Connection>> connections_;
-  IntrusiveList<PoolWaiter> waiting_;
-  size_t n_waiting_ = 0;
+  // Those that may have room, the one that had it last at the end; who has none any more leaves when it is found out.
+  std::vector<Connection*> ready_;
+  PoolQueue waiting_;
   size_t n_connecting_ = 0;
   bool draining_ = false;
 };

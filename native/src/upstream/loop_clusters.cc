@@ -5,11 +5,13 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/clock.h"
 #include "upstream/balancer.h"
 #include "upstream/connector.h"
 #include "upstream/hash_key.h"
 #include "upstream/http_pool.h"
 #include "upstream/outlier.h"
+#include "upstream/session.h"
 
 namespace weft::upstream {
 namespace {
@@ -19,9 +21,15 @@ class LoopCluster;
 // One endpoint on this loop: its pools. Kept by its cluster, by attempts and by records.
 class LoopEndpoint final : public Endpoint {
  public:
-  LoopEndpoint(Connector& connector, std::shared_ptr<const ClusterEntry> cluster,
-               std::shared_ptr<const EndpointEntry> entry)
-      : http1_(connector, cluster, entry, false), http2_(connector, cluster, entry, true), entry_(std::move(entry)) {}
+  // The last to let go of one may be inside a call of its pools: it is destroyed after the turn.
+  static std::shared_ptr<LoopEndpoint> Make(const std::shared_ptr<Connector>& connector,
+                                            const std::shared_ptr<const ClusterEntry>& cluster,
+                                            std::shared_ptr<const EndpointEntry> entry) {
+    return {new LoopEndpoint(connector, cluster, std::move(entry)), [connector](LoopEndpoint* gone) {
+              std::unique_ptr<LoopEndpoint> owned(gone);
+              if (!connector->closed()) connector->context().loop.Retire(std::move(owned));
+            }};
+  }
 
   const SocketAddress& address() const override { return entry_->config.address; }
   std::string_view address_text() const override { return entry_->config.address_text; }
@@ -42,6 +50,10 @@ class LoopEndpoint final : public Endpoint {
   uint32_t connections() const { return static_cast<uint32_t>(http1_.connections() + http2_.connections()); }
 
  private:
+  LoopEndpoint(const std::shared_ptr<Connector>& connector, const std::shared_ptr<const ClusterEntry>& cluster,
+               std::shared_ptr<const EndpointEntry> entry)
+      : http1_(connector, cluster, entry, false), http2_(connector, cluster, entry, true), entry_(std::move(entry)) {}
+
   HttpPool http1_;
   HttpPool http2_;
   std::shared_ptr<const EndpointEntry> entry_;
@@ -66,8 +78,7 @@ class LoopAttempt final : public Attempt {
   }
   void Report(const Outcome& outcome) override {
     if (!cluster_->config->outlier) return;
-    TakeOutcome(*cluster_->config->outlier, outcome, endpoint_->health(), *cluster_->counters,
-                cluster_->endpoints.size(), context_.loop.now_ms());
+    TakeOutcome(*cluster_, outcome, endpoint_->health(), context_.loop.now_ms());
   }
 
  private:
@@ -79,11 +90,13 @@ class LoopAttempt final : public Attempt {
 
 class LoopCluster final : public Cluster {
  public:
-  LoopCluster(Connector& connector, std::shared_ptr<const ClusterEntry> entry, uint32_t seed)
-      : connector_(connector), entry_(entry), balancer_(entry, seed), random_(seed) {
+  LoopCluster(std::shared_ptr<Connector> connector, std::shared_ptr<const ClusterEntry> entry, uint32_t seed)
+      : connector_(std::move(connector)), entry_(entry), balancer_(entry, seed), random_(seed) {
     Follow(std::move(entry));
   }
 
+  // False: this is another cluster of the same name, which counts on its own.
+  bool Follows(const ClusterEntry& entry) const { return entry.counters == entry_->counters; }
   void Update(std::shared_ptr<const ClusterEntry> entry) {
     if (entry == entry_) return;
     balancer_ = Balancer(entry, static_cast<uint32_t>(random_()));
@@ -91,6 +104,7 @@ class LoopCluster final : public Cluster {
   }
   void Drain() {
     for (auto& each : endpoints_) each->Drain();
+    for (auto& [_, each] : originals_) each->Drain();
   }
 
   const std::string& name() const override { return entry_->config->name; }
@@ -103,32 +117,35 @@ class LoopCluster final : public Cluster {
 
   EndpointRef Pick(const PickContext& context) override {
     if (entry_->config->original_destination) return OriginalDestination(context.original_destination);
-    const uint64_t now = connector_.context().loop.now_ms();
-    if (entry_->counters->ejected.load(std::memory_order_relaxed) > 0) {
-      for (const auto& each : endpoints_) MaybeReturn(each->health(), *entry_->counters, now);
-    }
+    const uint64_t now = loop().now_ms();
     tried_.clear();
     for (const EndpointRef& each : context.tried) {
       for (size_t i = 0; i < endpoints_.size(); ++i) {
         if (endpoints_[i].get() == each.get()) tried_.push_back(i);
       }
     }
-    const std::optional<uint64_t> hash =
-        entry_->config->hash.empty() ? std::nullopt : HashOf(*entry_->config, context, random_());
-    const size_t picked = balancer_.Pick(hash, tried_, context.other_priorities, now);
-    return picked == Balancer::kNone ? nullptr : endpoints_[picked];
+    if (entry_->config->session && context.request != nullptr) return PickBySession(context, now);
+    return At(PickByAlgorithm(context, now));
   }
 
   std::unique_ptr<Attempt> Begin(EndpointRef endpoint) override {
     if (!TakeOne(entry_->counters->requests, entry_->config->max_requests)) return nullptr;
     // Every endpoint that this cluster gave out is one of its own kind.
-    return std::make_unique<LoopAttempt>(connector_.context(), entry_,
+    return std::make_unique<LoopAttempt>(connector_->context(), entry_,
                                          std::static_pointer_cast<LoopEndpoint>(std::move(endpoint)));
   }
 
   std::unique_ptr<ByteStream> Open(EndpointRef endpoint, const StreamInfo& downstream) override;
 
-  bool MayRetry() override { return TakeOne(entry_->counters->retries, entry_->config->max_retries); }
+  bool MayRetry() override {
+    const ClusterConfig& config = *entry_->config;
+    std::atomic<uint32_t>& retries = entry_->counters->retries;
+    if (!config.retry_budget) return TakeOne(retries, config.max_retries);
+    const uint64_t share = uint64_t{entry_->counters->requests.load(std::memory_order_relaxed)} *
+                           config.retry_budget->percent_ppm / 1'000'000;
+    const auto limit = static_cast<uint32_t>(std::max<uint64_t>(config.retry_budget->min_concurrency, share));
+    return limit != 0 && TakeOne(retries, limit);
+  }
   void RetryEnded() override { GiveOne(entry_->counters->retries); }
 
   ClusterStats Stats() const {
@@ -143,6 +160,30 @@ class LoopCluster final : public Cluster {
   }
 
  private:
+  EndpointRef At(size_t picked) const { return picked == Balancer::kNone ? nullptr : endpoints_[picked]; }
+  size_t PickByAlgorithm(const PickContext& context, uint64_t now) {
+    const std::optional<uint64_t> hash =
+        entry_->config->hash.empty() ? std::nullopt : HashOf(*entry_->config, context, random_());
+    return balancer_.Pick(hash, tried_, context.other_priorities, now);
+  }
+  // As the request names one that is well, else whom the algorithm chooses, who is then named in the answer.
+  EndpointRef PickBySession(const PickContext& context, uint64_t now) {
+    const SessionConfig& session = *entry_->config->session;
+    const uint64_t unix_ms = UnixMs();
+    if (const std::optional<uint64_t> id = SessionIn(session, *context.request, unix_ms)) {
+      const auto found = by_session_.find(*id);
+      if (found != by_session_.end() && endpoints_[found->second]->health().healthy(now) &&
+          std::ranges::find(tried_, found->second) == tried_.end()) {
+        return endpoints_[found->second];
+      }
+    }
+    const size_t picked = PickByAlgorithm(context, now);
+    if (picked != Balancer::kNone && context.answer != nullptr) {
+      WriteSession(session, SessionIdOf(endpoints_[picked]->address_text()), unix_ms, *context.answer);
+    }
+    return At(picked);
+  }
+
   // Endpoints that stay keep their pools.
   void Follow(std::shared_ptr<const ClusterEntry> entry) {
     entry_ = std::move(entry);
@@ -159,11 +200,15 @@ class LoopCluster final : public Cluster {
         next.push_back(found->second);
         known.erase(found);
       } else {
-        next.push_back(std::make_shared<LoopEndpoint>(connector_, entry_, each));
+        next.push_back(LoopEndpoint::Make(connector_, entry_, each));
       }
     }
     for (auto& [_, gone] : known) gone->Drain();
     endpoints_ = std::move(next);
+    for (auto& [_, each] : originals_) each->SetCluster(entry_);
+    by_session_.clear();
+    if (!entry_->config->session) return;
+    for (size_t i = 0; i < endpoints_.size(); ++i) by_session_.emplace(SessionIdOf(endpoints_[i]->address_text()), i);
   }
 
   EndpointRef OriginalDestination(const SocketAddress& address) {
@@ -177,7 +222,7 @@ class LoopCluster final : public Cluster {
       made->config.address_text = address.ToString();
       made->health = std::make_shared<EndpointHealth>();
       std::shared_ptr<LoopEndpoint>& slot = originals_[address];
-      slot = std::make_shared<LoopEndpoint>(connector_, entry_, std::move(made));
+      slot = LoopEndpoint::Make(connector_, entry_, std::move(made));
       return slot;
     }
     return known;
@@ -185,12 +230,15 @@ class LoopCluster final : public Cluster {
 
   static constexpr size_t kMaxOriginals = 4096;
 
-  Connector& connector_;
+  EpollLoop& loop() const { return connector_->context().loop; }
+
+  std::shared_ptr<Connector> connector_;
   std::shared_ptr<const ClusterEntry> entry_;
   Balancer balancer_;
   std::minstd_rand random_;
   std::vector<std::shared_ptr<LoopEndpoint>> endpoints_;
   std::unordered_map<SocketAddress, std::shared_ptr<LoopEndpoint>> originals_;
+  std::unordered_map<uint64_t, size_t> by_session_;  // only with session persistence
   std::vector<size_t> tried_;
 };
 
@@ -240,14 +288,17 @@ std::unique_ptr<ByteStream> LoopCluster::Open(EndpointRef endpoint, const Stream
   if (!TakeOne(entry_->counters->connections, entry_->config->max_connections)) return nullptr;
   const auto& chosen = static_cast<LoopEndpoint&>(*endpoint);
   const std::string& name = downstream.sni.empty() ? entry_->config->service_hostname : downstream.sni;
-  return std::make_unique<CountedStream>(connector_.Open(*entry_->config, chosen.entry().config, name, &downstream),
-                                         entry_->counters, std::move(endpoint));
+  return std::make_unique<CountedStream>(
+      connector_->Open(*entry_->config, chosen.entry().config, name, {}, &downstream), entry_->counters,
+      std::move(endpoint));
 }
 
 class Clusters final : public LoopClusters {
  public:
   Clusters(LoopContext& context, const CatalogOptions& options)
-      : connector_(context, options), random_(std::random_device{}()) {}
+      : connector_(std::make_shared<Connector>(context, options)), random_(std::random_device{}()) {}
+
+  ~Clusters() override { connector_->Close(); }
 
   std::shared_ptr<Cluster> Find(std::string_view name) override {
     const auto found = clusters_.find(name);
@@ -266,7 +317,7 @@ class Clusters final : public LoopClusters {
     snapshot_ = std::move(snapshot);
     for (auto each = clusters_.begin(); each != clusters_.end();) {
       const auto entry = snapshot_->clusters.find(each->first);
-      if (entry == snapshot_->clusters.end()) {
+      if (entry == snapshot_->clusters.end() || !each->second->Follows(*entry->second)) {
         each->second->Drain();
         each = clusters_.erase(each);
       } else {
@@ -276,7 +327,7 @@ class Clusters final : public LoopClusters {
     }
   }
   void SetIdentity(std::shared_ptr<const IdentityContext> identity) override {
-    connector_.SetIdentity(std::move(identity));
+    connector_->SetIdentity(std::move(identity));
   }
   std::vector<ClusterStats> Stats() const override {
     std::vector<ClusterStats> stats;
@@ -285,7 +336,7 @@ class Clusters final : public LoopClusters {
   }
   void Drain() override {
     for (auto& [_, cluster] : clusters_) cluster->Drain();
-    connector_.Drain();
+    connector_->Drain();
   }
 
  private:
@@ -293,7 +344,8 @@ class Clusters final : public LoopClusters {
     using is_transparent = void;
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
-  Connector connector_;
+  // Endpoints that somebody still holds keep it, too.
+  std::shared_ptr<Connector> connector_;
   std::shared_ptr<const ClusterSnapshot> snapshot_;
   std::unordered_map<std::string, std::shared_ptr<LoopCluster>, TextHash, std::equal_to<>> clusters_;
   std::minstd_rand random_;

@@ -11,7 +11,10 @@ namespace weft::upstream {
 
 struct ClusterCounters {
   std::atomic<uint32_t> connections{0}, pending{0}, requests{0}, retries{0};
-  std::atomic<uint32_t> ejected{0};
+  // When the last of all ejections ends: nobody is out from then on, and nobody needs to look.
+  std::atomic<uint64_t> ejections_until_ms{0};
+  // Held by the loop that decides about an ejection, so that two do not eject one endpoint too many.
+  std::atomic_flag ejecting = ATOMIC_FLAG_INIT;
 };
 
 // Counts one more unless that would be above `limit` (0: none).
@@ -25,10 +28,13 @@ inline void GiveOne(std::atomic<uint32_t>& counter) { counter.fetch_sub(1, std::
 
 // One endpoint's health and load; lives while any loop knows the endpoint.
 struct EndpointHealth {
+  // CLOCK_MONOTONIC ms when it came into its cluster; never changed.
+  uint64_t since_ms = 0;
   std::atomic<uint32_t> active_requests{0};
   std::atomic<uint32_t> consecutive_5xx{0}, consecutive_gateway{0}, consecutive_local{0};
+  // Its ejections, less one for each sweep since that found it well.
   std::atomic<uint32_t> times_ejected{0};
-  // CLOCK_MONOTONIC ms; 0: not ejected.
+  // CLOCK_MONOTONIC ms; 0: never ejected.
   std::atomic<uint64_t> ejected_until_ms{0};
 
   bool healthy(uint64_t now_ms) const {
