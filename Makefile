@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check format test test-unit test-native test-system test-kernel demo bench fuzz cleanup clean
+.PHONY: setup build proto bpf addon check format test test-unit test-native test-system test-kernel demo bench bench-waypoint fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -108,7 +108,7 @@ test-unit: proto
 test-system: build $(TOOLS) build/stamp/envoy
 	$(VITEST) --project system --outputFile.json=build/test/system.json
 
-# Envoy as a peer that nobody here wrote: only the system tests need it.
+# Envoy as a peer that nobody here wrote: only the system tests and the bench need it.
 ENVOY_VERSION := 1.40.0
 build/stamp/envoy: build/stamp/apt
 	python3 -m venv build/envoy
@@ -140,8 +140,13 @@ demo: build $(TOOLS)
 
 # JSON=1: one JSON object on standard output, and nothing else.
 bench:
-	@$(MAKE) --no-print-directory build $(TOOLS) >&2
+	@$(MAKE) --no-print-directory build $(TOOLS) build/stamp/envoy >&2
 	@JSON=$(JSON) ROUNDS=$(ROUNDS) node bench/main.ts
+
+# Only the waypoint beside Envoy, nginx, HAProxy and Node.
+bench-waypoint:
+	@$(MAKE) --no-print-directory build $(TOOLS) build/stamp/envoy >&2
+	@JSON=$(JSON) ROUNDS=$(ROUNDS) node bench/waypoint.ts
 
 # What a killed playground or agent has left on this machine: every playground, and what is pinned of an agent.
 cleanup: build

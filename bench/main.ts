@@ -1,6 +1,6 @@
 /**
  * `make bench`: pairs of pods in a playground, outside the mesh and in it, on two nodes and on one, in alternating rounds
- * of one run; then the agent's memory and the kernel's maps. A table for people; one JSON object with JSON=1. ROUNDS:
+ * of one run; then the agent's memory and the kernel's maps; then the waypoint beside other proxies. A table for people; one JSON object with JSON=1. ROUNDS:
  * rounds per load and side.
  */
 import { join } from "node:path";
@@ -22,6 +22,7 @@ import { type Comparison, compare, type Side } from "./src/rounds.ts";
 import { deploySameNode } from "./src/same-node.ts";
 import { residentWithWorkloads } from "./src/scratch-agent.ts";
 import { stoppedReaderBytes } from "./src/stopped-reader.ts";
+import { measureWaypoint, ratesTable, waypointFigures, waypointRates } from "./src/waypoint/measure.ts";
 
 const PLAYGROUND = "bench";
 const PEER = fileURLToPath(new URL("../build/tools/weft-bench-peer", import.meta.url));
@@ -54,8 +55,10 @@ async function main(): Promise<void> {
     await stage.down();
   }
   await measureMemory();
-  const all = { ...ratios(sets.flat()), ...figures };
-  process.stdout.write(asJson ? `${JSON.stringify(all)}\n` : `\n${tables(sets, all)}`);
+  const waypoint = await measureWaypoint(rounds, progress);
+  const all = { ...ratios(sets.flat()), ...figures, ...waypointFigures(waypoint) };
+  const json = { ...all, ...waypointRates(waypoint) };
+  process.stdout.write(asJson ? `${JSON.stringify(json)}\n` : `\n${tables(sets, all)}\n${ratesTable(waypoint)}`);
 }
 
 async function measureStage(stage: Stage): Promise<Comparison[][]> {

@@ -9,7 +9,7 @@ packages=(
   # playground
   iproute2 nftables util-linux procps ca-certificates
   # peers and load in the tests
-  iperf3 wrk nghttp2-client python3-venv curl ethtool postgresql
+  iperf3 wrk nghttp2-client haproxy python3-venv curl ethtool postgresql
   # runtimes whose HTTP stacks the express tests use
   nginx-light nghttp2-server golang-go default-jdk-headless
 )

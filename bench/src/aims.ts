@@ -1,4 +1,4 @@
-/** What is measured, in which unit, and what we aim for (ratios are a path to no mesh in the same run). */
+/** What is measured, in which unit, and what we aim for (ratios are a path to no mesh, or a waypoint to Envoy, in the same run). */
 
 export interface Aim {
   readonly unit: string;
@@ -10,6 +10,7 @@ export interface Aim {
 }
 
 const RATIO = "ratio to no mesh";
+const TO_ENVOY = "ratio to Envoy";
 
 function atLeast(aim: number, title: string, unit = RATIO): Aim {
   return { unit, bound: "at least", aim, title };
@@ -67,6 +68,13 @@ export const AIMS = {
   "agent.kb_per_idle_connection": atMost(8, "per idle captured connection", "KB"),
   "agent.mb_at_2000_workloads": atMost(110, "resident with 2,000 workloads", "MB"),
   "agent.mb_at_100000_workloads": atMost(250, "resident with 100,000 workloads", "MB"),
+  "waypoint.http1_vs_envoy": atLeast(2.8, "HTTP/1.1 requests per core", TO_ENVOY),
+  "waypoint.http2_vs_envoy": atLeast(2, "HTTP/2 requests per core", TO_ENVOY),
+  "waypoint.grpc_vs_envoy": atLeast(2, "gRPC unary calls per core", TO_ENVOY),
+  "waypoint.tls_vs_envoy": atLeast(2, "HTTP/1.1 in TLS, requests per core", TO_ENVOY),
+  "waypoint.p99_vs_envoy": atMost(1, "99th percentile at half of Envoy's rate", TO_ENVOY),
+  "waypoint.memory_vs_envoy": atMost(1, "resident memory after all loads", TO_ENVOY),
+  "waypoint.routes_1000_vs_1": atLeast(0.95, "requests per core with 1,000 routes to 1 route", "ratio to 1 route"),
 } as const satisfies Readonly<Record<string, Aim>>;
 
 export type FigureName = keyof typeof AIMS;

@@ -59,7 +59,8 @@ function number(value: number): string {
   return value >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
 }
 
-function columns(rows: readonly (readonly string[])[]): string {
+/** Cells below each other. */
+export function columns(rows: readonly (readonly string[])[]): string {
   const widths = rows.reduce<number[]>((sofar, row) => row.map((cell, i) => Math.max(sofar[i] ?? 0, cell.length)), []);
   return rows
     .map((row) =>

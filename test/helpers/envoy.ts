@@ -153,7 +153,7 @@ export async function startEnvoy(bed: PodBed, pod: BedPod, config: object, port:
   return child;
 }
 
-function envoyPath(): string {
+export function envoyPath(): string {
   const lib = fileURLToPath(new URL("../../build/envoy/lib/", import.meta.url));
   try {
     const python = readdirSync(lib).find((name) => name.startsWith("python"));
