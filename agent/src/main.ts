@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { joinHostPort } from "#lib/address.ts";
 import { KubeClient } from "#lib/kube/client.ts";
 import { errorText } from "#lib/log.ts";
+import { terminationSignal } from "#lib/termination-signal.ts";
 import packageJson from "../../package.json" with { type: "json" };
 import { startAgent } from "./app.ts";
 import { loadConfig, pinDirFromEnv } from "./config.ts";
@@ -54,15 +55,9 @@ async function run(): Promise<number> {
     ready: joinHostPort(ready.host, ready.port),
   });
   void agent.readiness.whenReady().then(() => log.info("ready"));
-  const reason = await Promise.race([agent.quitRequested, signalled()]);
+  const reason = await Promise.race([agent.quitRequested, terminationSignal()]);
   await agent.close(reason);
   return 0;
-}
-
-function signalled(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
-  });
 }
 
 try {

@@ -6,6 +6,7 @@
  * v4-mapped). Every function that can fail throws an Error whose `code` is a POSIX name or a reason of ours.
  */
 import { loadAddonFile } from "#lib/addon.ts";
+import type { IdentityChange } from "#lib/identity/identity-manager.ts";
 import type { Reason } from "#lib/reasons.ts";
 
 /** `ip` with `port`, both canonical. */
@@ -97,15 +98,7 @@ export interface Policy {
 export type Command =
   | { readonly op: "set-route"; readonly pod: PodId; readonly destination: SocketAddress; readonly route: Route }
   | { readonly op: "remove-route"; readonly pod: PodId; readonly destination: SocketAddress }
-  /** PEM texts. `chain`: leaf first, no root. `roots`: the anchors that this identity's peers are checked against. */
-  | {
-      readonly op: "set-identity";
-      readonly identity: string;
-      readonly chain: string;
-      readonly key: string;
-      readonly roots: string;
-    }
-  | { readonly op: "remove-identity"; readonly identity: string }
+  | IdentityChange
   /** `name` is `namespace/name` of the Authorization. */
   | { readonly op: "set-policy"; readonly name: string; readonly policy: Policy }
   | { readonly op: "remove-policy"; readonly name: string }

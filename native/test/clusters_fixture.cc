@@ -1,6 +1,6 @@
 #include "clusters_fixture.h"
 
-#include <future>
+#include "on_loop.h"
 
 namespace weft::test {
 
@@ -87,22 +87,9 @@ l7::Endpoints ClustersTest::EndpointsAt(const std::vector<SocketAddress>& addres
   return endpoints;
 }
 
-void ClustersTest::On(const std::function<void()>& run) {
-  std::promise<void> done;
-  thread_.Post([&] {
-    run();
-    done.set_value();
-  });
-  done.get_future().wait();
-}
+void ClustersTest::On(const std::function<void()>& run) { OnLoop(thread_, run); }
 
-void ClustersTest::Until(const std::function<bool()>& condition) {
-  EXPECT_TRUE(Eventually([&] {
-    bool holds = false;
-    On([&] { holds = condition(); });
-    return holds;
-  }));
-}
+void ClustersTest::Until(const std::function<bool()>& condition) { EXPECT_TRUE(EventuallyOnLoop(thread_, condition)); }
 
 std::shared_ptr<upstream::Cluster> ClustersTest::cluster() {
   std::shared_ptr<upstream::Cluster> found;

@@ -1,10 +1,9 @@
 #include "exchange_fixture.h"
 
-#include <future>
-
 #include "l7/exchange.h"
 #include "l7/exchange_pool.h"
 #include "l7/program_compiler.h"
+#include "on_loop.h"
 #include "test_net.h"
 
 namespace weft::test {
@@ -47,14 +46,8 @@ void ExchangeTest::Publish() {
 }
 
 void ExchangeTest::On(const std::function<void()>& run) {
-  for (const auto& each : {run, std::function<void()>([] {})}) {
-    std::promise<void> done;
-    loop_->Post([&] {
-      each();
-      done.set_value();
-    });
-    done.get_future().wait();
-  }
+  OnLoop(*loop_, run);
+  OnLoop(*loop_, [] {});
 }
 
 FakeServerStream& ExchangeTest::Ask(const AskedRequest& request) {

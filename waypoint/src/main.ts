@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { joinHostPort } from "#lib/address.ts";
 import { errorText } from "#lib/log.ts";
+import { terminationSignal } from "#lib/termination-signal.ts";
 import packageJson from "../../package.json" with { type: "json" };
 import { startWaypoint } from "./app.ts";
 import { loadConfig } from "./config.ts";
@@ -42,14 +43,8 @@ async function main(args: readonly string[]): Promise<number> {
     ready: joinHostPort(ready.host, ready.port),
   });
   void waypoint.readiness.whenReady().then(() => log.info("ready"));
-  await waypoint.close(await Promise.race([waypoint.quitRequested, signalled()]));
+  await waypoint.close(await Promise.race([waypoint.quitRequested, terminationSignal()]));
   return 0;
-}
-
-function signalled(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
-  });
 }
 
 try {

@@ -30,7 +30,10 @@ interface Entry {
   error: string | undefined;
 }
 
-/** What the engine is told. */
+/**
+ * What the engine is told, in PEM texts. `chain`: leaf first, no root. `roots`: the anchors that this identity's peers are
+ * checked against.
+ */
 export type IdentityChange =
   | {
       readonly op: "set-identity";

@@ -6,6 +6,7 @@
 
 #include "binding/bpf.h"
 #include "binding/convert.h"
+#include "binding/drain_promise.h"
 #include "binding/event_ring.h"
 #include "proxy/engine.h"
 
@@ -161,16 +162,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     const Napi::Env env = info.Env();
     Engine* engine = Open(env);
     if (engine == nullptr) return {};
-    auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-    using Resolve = Napi::ThreadSafeFunction;
-    Resolve resolve = Resolve::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "weft drain", 0, 1);
-    engine->Drain(static_cast<uint64_t>(info[0].ToNumber().Int64Value()), [resolve, deferred]() mutable {
-      resolve.BlockingCall([deferred](Napi::Env done_env, Napi::Function) {
-        if (done_env != nullptr) deferred->Resolve(done_env.Undefined());
-      });
-      resolve.Release();
-    });
-    return deferred->Promise();
+    return DrainPromise(env, *engine, info[0]);
   }
 
   Napi::Value Close(const Napi::CallbackInfo& info) {

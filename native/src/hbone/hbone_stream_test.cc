@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <future>
 
 #include "loop/loop_thread.h"
 #include "net/socket.h"
+#include "on_loop.h"
 #include "test_ca.h"
 #include "test_net.h"
 
@@ -130,14 +130,7 @@ class HboneStreamTest : public testing::Test {
       EXPECT_TRUE(client_->end.stream->Begin());
     });
   }
-  void OnLoop(const std::function<void()>& work) {
-    std::promise<void> done;
-    thread_.Post([&] {
-      work();
-      done.set_value();
-    });
-    done.get_future().wait();
-  }
+  void OnLoop(const std::function<void()>& work) { test::OnLoop(thread_, work); }
   void TearDown() override {
     // The ends of streams that are still open go with their loop.
     OnLoop([&] {

@@ -169,12 +169,7 @@ void Http1Server::OnStreamDown(StreamEnd end, std::string_view detail) {
 void Http1Server::SendInformational(const ResponseHead& head) {
   if (!request_open_ || response_ != Response::kNone || head_.protocol == Protocol::kHttp10) return;
   Buffer& out = stream_->out();
-  char status[16] = "HTTP/1.1 ";
-  std::to_chars(status + 9, status + 12, head.status);
-  AppendText(out, {status, 12});
-  AppendText(out, " ");
-  AppendText(out, ReasonPhrase(head.status));
-  AppendText(out, "\r\n");
+  AppendStatusLine(out, head.status);
   AppendFields(out, head.headers);
   AppendText(out, "\r\n");
   stream_->WriteSoon();
@@ -184,12 +179,7 @@ void Http1Server::SendHead(const ResponseHead& head, bool end) {
   if (!request_open_ || response_ != Response::kNone || closing_) return;
   response_ = Response::kHead;
   Buffer& out = stream_->out();
-  char status[16] = "HTTP/1.1 ";
-  std::to_chars(status + 9, status + 12, head.status);
-  AppendText(out, {status, 12});
-  AppendText(out, " ");
-  AppendText(out, ReasonPhrase(head.status));
-  AppendText(out, "\r\n");
+  AppendStatusLine(out, head.status);
   AppendFields(out, head.headers);
   const bool tunnel_wanted = !head_.upgrade.empty() || head_.method == "CONNECT";
   response_chunked_ = false;
@@ -331,12 +321,8 @@ void Http1Server::Refuse(uint16_t status, std::string_view detail) {
   owner_.OnBadRequest(answered ? status : 0, detail);
   if (answered) {
     Buffer& out = stream_->out();
-    char line[16] = "HTTP/1.1 ";
-    std::to_chars(line + 9, line + 12, status);
-    AppendText(out, {line, 12});
-    AppendText(out, " ");
-    AppendText(out, ReasonPhrase(status));
-    AppendText(out, "\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    AppendStatusLine(out, status);
+    AppendText(out, "content-length: 0\r\nconnection: close\r\n\r\n");
     stream_->WriteSoon();
   }
   CloseStream(StreamError::kProtocol);

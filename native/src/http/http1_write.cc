@@ -1,6 +1,9 @@
 #include "http/http1_write.h"
 
+#include <charconv>
 #include <cstring>
+
+#include "http/http1_head.h"
 
 namespace weft::http {
 
@@ -8,6 +11,14 @@ void AppendText(Buffer& out, std::string_view text) {
   if (text.empty()) return;
   std::memcpy(out.Reserve(text.size()), text.data(), text.size());
   out.Commit(text.size());
+}
+
+void AppendStatusLine(Buffer& out, uint16_t status) {
+  char line[] = "HTTP/1.1 xxx ";
+  std::to_chars(line + 9, line + 12, status);
+  AppendText(out, line);
+  AppendText(out, ReasonPhrase(status));
+  AppendText(out, "\r\n");
 }
 
 void AppendFields(Buffer& out, const HeaderMap& headers) {

@@ -2,13 +2,13 @@
 #include <sys/socket.h>
 
 #include <functional>
-#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "http/codec.h"
 #include "net/transport.h"
+#include "on_loop.h"
 #include "test_net.h"
 
 namespace weft::http {
@@ -48,21 +48,8 @@ class PairTest : public testing::TestWithParam<bool>,
     runner_.join();
   }
   // On the loop's thread, where everything of a connection is.
-  void On(const std::function<void()>& run) {
-    std::promise<void> done;
-    loop_->Post([&] {
-      run();
-      done.set_value();
-    });
-    done.get_future().wait();
-  }
-  void RunUntil(const std::function<bool()>& condition) {
-    EXPECT_TRUE(test::Eventually([&] {
-      bool holds = false;
-      On([&] { holds = condition(); });
-      return holds;
-    }));
-  }
+  void On(const std::function<void()>& run) { test::OnLoop(*loop_, run); }
+  void RunUntil(const std::function<bool()>& condition) { EXPECT_TRUE(test::EventuallyOnLoop(*loop_, condition)); }
 
   // Server
   ServerStream::Handler* OnRequest(ServerStream& stream, RequestHead& head, bool end) override {

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <future>
 #include <thread>
 
 #include "fake_http.h"
@@ -10,6 +9,7 @@
 #include "l7/http_frontend.h"
 #include "l7/program_compiler.h"
 #include "net/transport.h"
+#include "on_loop.h"
 #include "test_net.h"
 
 namespace weft::l7 {
@@ -94,21 +94,8 @@ class Http2FrontendTest : public testing::Test,
     client_.reset();
     services_.reset();
   }
-  void On(const std::function<void()>& run) {
-    std::promise<void> done;
-    loop_->Post([&] {
-      run();
-      done.set_value();
-    });
-    done.get_future().wait();
-  }
-  void Await(const std::function<bool()>& condition) {
-    EXPECT_TRUE(test::Eventually([&] {
-      bool holds = false;
-      On([&] { holds = condition(); });
-      return holds;
-    }));
-  }
+  void On(const std::function<void()>& run) { test::OnLoop(*loop_, run); }
+  void Await(const std::function<bool()>& condition) { EXPECT_TRUE(test::EventuallyOnLoop(*loop_, condition)); }
   Call& Open(const std::string& path, bool end, const test::Fields& fields = {}, const std::string& upgrade = "") {
     Call& call = *calls_.emplace_back(std::make_unique<Call>());
     On([&] {

@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <future>
 #include <thread>
 
 #include "fake_http.h"
 #include "l7.pb.h"
 #include "l7/program_compiler.h"
 #include "net/transport.h"
+#include "on_loop.h"
 #include "test_net.h"
 
 namespace weft::l7 {
@@ -79,14 +79,7 @@ class HttpFrontendTest : public testing::Test,
       upstream_ = http::MakeHttp1Client(context_, std::move(stream), owner, {});
     });
   }
-  void On(const std::function<void()>& run) {
-    std::promise<void> done;
-    loop_->Post([&] {
-      run();
-      done.set_value();
-    });
-    done.get_future().wait();
-  }
+  void On(const std::function<void()>& run) { test::OnLoop(*loop_, run); }
   static std::string ReadUntil(const UniqueFd& fd, const std::string& end) {
     std::string text;
     char byte;
@@ -94,11 +87,7 @@ class HttpFrontendTest : public testing::Test,
     return text;
   }
   void AwaitRecords(size_t n) {
-    EXPECT_TRUE(test::Eventually([&] {
-      size_t seen = 0;
-      On([&] { seen = flags_.size(); });
-      return seen >= n;
-    }));
+    EXPECT_TRUE(test::EventuallyOnLoop(*loop_, [&] { return flags_.size() >= n; }));
   }
 
   void OnRecord(const RequestRecord& record) override { flags_.push_back(record.flags.Text()); }

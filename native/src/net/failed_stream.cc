@@ -4,10 +4,12 @@
 
 namespace weft {
 
-FailedStream::FailedStream(LoopContext& context, StreamEnd end, std::string detail)
+FailedStream::FailedStream(LoopContext& context, const SocketAddress& remote, StreamEnd end, std::string detail)
     : context_(context), end_(end), detail_(std::move(detail)), out_(context.buffers), report_task_([this] {
-        handler_->OnStreamDown(end_, detail_);
-      }) {}
+        if (handler_ != nullptr) handler_->OnStreamDown(end_, detail_);
+      }) {
+  info_.remote = remote;
+}
 
 Status FailedStream::Begin() {
   context_.loop.NextTurn(report_task_);

@@ -10,7 +10,7 @@ namespace weft {
 // A stream that was never to be had: says why in the turn after it was begun, as any that cannot be connected.
 class FailedStream final : public ByteStream {
  public:
-  FailedStream(LoopContext& context, StreamEnd end, std::string detail);
+  FailedStream(LoopContext& context, const SocketAddress& remote, StreamEnd end, std::string detail);
 
   Status Begin() override;
   void Write(std::span<const uint8_t>) override {}

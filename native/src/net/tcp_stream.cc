@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "net/failed_stream.h"
 #include "net/transport.h"
 
 namespace weft {
@@ -211,47 +212,13 @@ void TcpStream::Report() {
   if (handler_ != nullptr) std::exchange(handler_, nullptr)->OnStreamDown(end_, detail_);
 }
 
-namespace {
-
-// A connection that could not even be begun: says so in a later turn, as any other.
-class FailedStream final : public ByteStream {
- public:
-  FailedStream(LoopContext& context, const SocketAddress& remote, std::string why)
-      : context_(context), out_(context.buffers), why_(std::move(why)), report_([this] {
-          if (handler_ != nullptr) handler_->OnStreamDown(StreamEnd::kRefused, why_);
-        }) {
-    info_.remote = remote;
-  }
-  Status Begin() override {
-    context_.loop.NextTurn(report_);
-    return Ok{};
-  }
-  void Write(std::span<const uint8_t>) override {}
-  Buffer& out() override { return out_; }
-  void WriteSoon() override { out_.Clear(); }
-  size_t WriteRoom() const override { return 0; }
-  void PauseReads() override {}
-  void ResumeReads() override {}
-  void FinishWrites() override {}
-  void Close() override {}
-  void Abort() override { report_.Cancel(); }
-
- private:
-  LoopContext& context_;
-  Buffer out_;
-  std::string why_;
-  TurnTask report_;
-};
-
-}  // namespace
-
 std::unique_ptr<ByteStream> MakeTcpClient(LoopContext& context, const SocketAddress& address, uint64_t connect_ms,
                                           const Keepalive& keepalive) {
   Result<UniqueFd> fd = OpenTcp(address);
-  if (!fd) return std::make_unique<FailedStream>(context, address, fd.error().what);
+  if (!fd) return std::make_unique<FailedStream>(context, address, StreamEnd::kRefused, fd.error().what);
   SetTcpOptions(fd->get(), keepalive);
   const Result<bool> begun = StartConnect(fd->get(), address);
-  if (!begun) return std::make_unique<FailedStream>(context, address, begun.error().what);
+  if (!begun) return std::make_unique<FailedStream>(context, address, StreamEnd::kRefused, begun.error().what);
   return std::make_unique<TcpStream>(context, std::move(*fd), address, connect_ms);
 }
 

@@ -45,11 +45,11 @@ std::unique_ptr<ByteStream> Connector::Open(const ClusterConfig& cluster, const 
                                             const std::string& server_name, const std::string& alpn,
                                             const StreamInfo* client) {
   if (cluster.tls && !cluster.tls->unusable.empty()) {
-    return std::make_unique<FailedStream>(context_, StreamEnd::kTlsError, cluster.tls->unusable);
+    return std::make_unique<FailedStream>(context_, endpoint.address, StreamEnd::kTlsError, cluster.tls->unusable);
   }
   // A tunnel is mutual TLS of the mesh; without one there is nobody at the other end who speaks it.
   if (cluster.tls && cluster.tls->mesh && !endpoint.tunnel) {
-    return std::make_unique<FailedStream>(context_, StreamEnd::kTlsError,
+    return std::make_unique<FailedStream>(context_, endpoint.address, StreamEnd::kTlsError,
                                           "mutual TLS of the mesh needs an endpoint in the mesh");
   }
   std::unique_ptr<ByteStream> stream;
