@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import { shellQuote } from "../system/command.ts";
 import type { Container } from "./container.ts";
 import type { WebSocket } from "./websocket.ts";
@@ -10,7 +11,7 @@ const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 25
 
 /**
  * kubectl makes its streams after the handshake, and throws away what comes before them ("Unknown stream id"). Across a
- * network nothing does; here the command could be that fast.
+ * network nothing does; here a command could be that fast. What kubectl sends is taken at once: it waits for nothing.
  */
 const CLIENT_READY_MS = 30;
 
@@ -20,27 +21,26 @@ export interface ExecRequest {
   readonly stdin: boolean;
 }
 
-export function startExec(socket: WebSocket, container: Container, request: ExecRequest): void {
-  setTimeout(() => runExec(socket, container, request), CLIENT_READY_MS);
-}
-
-function runExec(socket: WebSocket, container: Container, request: ExecRequest): void {
+export function runExec(socket: WebSocket, container: Container, request: ExecRequest): void {
   const { command, tty } = request;
   // script(1) gives the command a terminal; resizing goes to that terminal's device.
   const argv = tty ? ["script", "-qec", command.map(shellQuote).join(" "), "/dev/null"] : command;
+  const clientReady = setTimeout(CLIENT_READY_MS);
+  // Answers keep their order: each waits for the same promise.
+  const end = (status: unknown) => void clientReady.then(() => finish(socket, status));
   const entered = container.command(argv);
   if (entered === undefined) {
-    finish(socket, failureStatus(`container ${container.spec.name} is not running`));
+    end(failureStatus(`container ${container.spec.name} is not running`));
     return;
   }
   const child = spawn(entered.program, entered.args, { stdio: [request.stdin ? "pipe" : "ignore", "pipe", "pipe"] });
-  forward(socket, CHANNEL.stdout, child.stdout);
-  forward(socket, CHANNEL.stderr, child.stderr);
+  forward(socket, CHANNEL.stdout, child.stdout, clientReady);
+  forward(socket, CHANNEL.stderr, child.stderr, clientReady);
   socket.onMessage = (message) => onMessage(child, message);
   socket.onClose = () => child.kill("SIGKILL");
   child.stdin?.on("error", () => {});
-  child.on("error", (error) => finish(socket, failureStatus(error.message)));
-  child.on("close", (code, signal) => finish(socket, exitStatus(code ?? (signal === null ? 1 : 137))));
+  child.on("error", (error) => end(failureStatus(error.message)));
+  child.on("close", (code, signal) => end(exitStatus(code ?? (signal === null ? 1 : 137))));
 }
 
 function onMessage(child: ChildProcess, message: Buffer): void {
@@ -58,8 +58,9 @@ function onMessage(child: ChildProcess, message: Buffer): void {
   }
 }
 
-function forward(socket: WebSocket, channel: number, stream: Readable | null): void {
-  stream?.on("data", (data: Buffer) => {
+function forward(socket: WebSocket, channel: number, stream: Readable | null, ready: Promise<void>): void {
+  stream?.on("data", async (data: Buffer) => {
+    await ready;
     if (socket.send(Buffer.concat([Buffer.from([channel]), data]))) return;
     stream.pause();
     socket.drained(() => stream.resume());

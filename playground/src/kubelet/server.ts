@@ -3,7 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, rmS
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Container } from "./container.ts";
-import { startExec } from "./exec-session.ts";
+import { runExec } from "./exec-session.ts";
 import type { PodWorker } from "./pod-worker.ts";
 import { WebSocket } from "./websocket.ts";
 
@@ -114,7 +114,7 @@ export class KubeletServer {
       refuse(400, `exec speaks ${PROTOCOLS.join(" or ")}`);
       return;
     }
-    startExec(accepted.socket, container, {
+    runExec(accepted.socket, container, {
       command,
       tty: query.get("tty") === "true",
       stdin: query.get("stdin") === "true",
