@@ -15,7 +15,7 @@ export class Bed {
     return new Bed(playground, reports);
   }
 
-  private constructor(playground: Playground, reports: string[]) {
+  protected constructor(playground: Playground, reports: string[]) {
     this.playground = playground;
     this.reports = reports;
     this.client = new KubeClient(accessFromKubeconfig(playground.kubeconfig));
