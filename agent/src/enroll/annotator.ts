@@ -1,10 +1,10 @@
 /** Says on each pod whether its traffic is captured: the control plane tells the mesh of HBONE by this annotation. */
 import { Backoff } from "#lib/backoff.ts";
+import { REDIRECTION } from "#lib/eligibility.ts";
 import type { KubeClient } from "#lib/kube/client.ts";
 import { KubeError } from "#lib/kube/errors.ts";
 import { PODS, type Pod } from "#lib/kube/types.ts";
 import { errorText, type Logger } from "#lib/log.ts";
-import { REDIRECTION } from "./eligibility.ts";
 
 export type Redirection = "enabled" | "pending";
 

@@ -6,12 +6,12 @@
  * What an earlier process captured stays captured until we know whose it is: fail closed over a restart.
  */
 import { Backoff } from "#lib/backoff.ts";
+import { eligibility, isTerminal, wantsDns, wantsExpress } from "#lib/eligibility.ts";
 import type { Pod } from "#lib/kube/types.ts";
 import { errorText, type Logger } from "#lib/log.ts";
 import { formatSpiffeId } from "#lib/spiffe.ts";
 import type { BpfPlane, CapturedPod, Engine, NetnsCookie, PodId } from "../native.ts";
 import type { PodAnnotator } from "./annotator.ts";
-import { eligibility, isTerminal, wantsDns, wantsExpress } from "./eligibility.ts";
 import type { LocalPod, LocalPods } from "./local-pods.ts";
 import { findPodNetns, type NetnsQuery, type PodNetns } from "./pod-netns.ts";
 import type { PodSource } from "./pod-watch.ts";

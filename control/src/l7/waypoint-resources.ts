@@ -5,35 +5,24 @@
 import type { BlockList } from "node:net";
 import type { Logger } from "pino";
 import type { KubeClient } from "#lib/kube/client.ts";
-import {
-  AUTHORIZATION_POLICIES,
-  GRPC_ROUTES,
-  HTTP_ROUTES,
-  type IstioObject,
-  REQUEST_AUTHENTICATIONS,
-  type ResourceType,
-  type RouteObject,
-  TCP_ROUTES,
-  TLS_ROUTES,
-} from "#lib/kube/types.ts";
-import { builtIn, type Input, istio } from "../kube/inputs.ts";
-import { Accepted, type Verdict } from "../model/accepted.ts";
+import { AUTHORIZATION_POLICIES, REQUEST_AUTHENTICATIONS } from "#lib/kube/types.ts";
+import type { Input } from "../kube/inputs.ts";
+import { ROUTE_TYPES, waypointInputs } from "../kube/waypoint-inputs.ts";
+import type { Verdict } from "../model/accepted.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import type { ServiceLookup } from "../model/service-lookup.ts";
 import { RouteStatusWriter } from "../status/route-status-writer.ts";
 import { type Finding, StatusWriter } from "../status/status-writer.ts";
-import { httpRouteFacts } from "./gateway-api/http-route.ts";
 import { MeshRoutes } from "./gateway-api/mesh-routes.ts";
-import { ROUTE_KINDS, type RouteFacts, type RouteKind } from "./gateway-api/route-facts.ts";
-import { streamRouteFacts } from "./gateway-api/stream-route.ts";
+import type { RouteKind } from "./gateway-api/route-facts.ts";
 import type { AuthorizerProvider } from "./security/authorizer.ts";
 import { JwksKeeper, type JwksTiming } from "./security/jwks-keeper.ts";
 import type { TargetState } from "./security/policy-finding.ts";
 import type { Target } from "./security/policy-target.ts";
-import { type RequestAuthenticationFacts, requestAuthenticationFacts } from "./security/request-authentication.ts";
+import type { RequestAuthenticationFacts } from "./security/request-authentication.ts";
 import { WaypointFindings } from "./security/waypoint-findings.ts";
 import { WaypointPolicies, type WaypointPoliciesEvents } from "./security/waypoint-policies.ts";
-import { type WaypointPolicyFacts, waypointPolicyFacts } from "./security/waypoint-policy.ts";
+import type { WaypointPolicyFacts } from "./security/waypoint-policy.ts";
 
 /** Who knows of waypoints and of what is behind them. */
 export interface WaypointBindings {
@@ -65,13 +54,6 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
   readonly onVerdict?: (kind: string, verdict: Verdict<WaypointPolicyFacts | RequestAuthenticationFacts>) => void;
 }
 
-const TYPES: { readonly [K in RouteKind]: ResourceType<RouteObject> } = {
-  GRPCRoute: GRPC_ROUTES,
-  HTTPRoute: HTTP_ROUTES,
-  TLSRoute: TLS_ROUTES,
-  TCPRoute: TCP_ROUTES,
-};
-
 export class WaypointResources {
   readonly routes: MeshRoutes;
   readonly policies: WaypointPolicies;
@@ -95,7 +77,7 @@ export class WaypointResources {
     const writerOf = (kind: RouteKind) =>
       new RouteStatusWriter({
         client,
-        type: TYPES[kind],
+        type: ROUTE_TYPES[kind],
         routes: this.routes.collections[kind],
         verdictsOf: (key) => this.routes.verdictsOf(kind, key),
         leads,
@@ -147,29 +129,17 @@ export class WaypointResources {
 
   /** What is to be watched for this. */
   inputs(): Input[] {
-    const routes = ROUTE_KINDS.map((kind): Input => {
-      const read = (object: RouteObject): RouteFacts =>
-        kind === "HTTPRoute" || kind === "GRPCRoute" ? httpRouteFacts(kind, object) : streamRouteFacts(kind, object);
-      return { ...builtIn(TYPES[kind], this.routes.collections[kind], read), optional: true };
-    });
     const { rootNamespace, onVerdict } = this.#options;
-    const policies = new Accepted(
-      this.policies.authorizationPolicies,
-      (object: IstioObject, problems) => waypointPolicyFacts(object, rootNamespace, problems),
-      (verdict) => {
+    return waypointInputs(this.routes, this.policies, rootNamespace, {
+      waypointPolicy: (verdict) => {
         this.#policyFindings.note(verdict);
         onVerdict?.(AUTHORIZATION_POLICIES.kind, verdict);
       },
-    );
-    const tokens = new Accepted(
-      this.policies.requestAuthentications,
-      (object: IstioObject, problems) => requestAuthenticationFacts(object, rootNamespace, problems),
-      (verdict) => {
+      requestAuthentication: (verdict) => {
         this.#tokenFindings.note(verdict);
         onVerdict?.(REQUEST_AUTHENTICATIONS.kind, verdict);
       },
-    );
-    return [...routes, istio(AUTHORIZATION_POLICIES, policies), istio(REQUEST_AUTHENTICATIONS, tokens)];
+    });
   }
 
   /** Fetches keys and writes statuses until the signal aborts. */

@@ -27,3 +27,9 @@ export function appProtocolOf(declared: string | undefined, portName: string): A
   if (name === "grpc-web" || name.startsWith("grpc-web-")) return AppProtocol.HTTP11;
   return PROTOCOLS.get(name.split("-", 1)[0] ?? "") ?? AppProtocol.UNKNOWN;
 }
+
+/** As people are told of it. */
+export function protocolName(protocol: AppProtocol): string {
+  const [name] = Object.entries(AppProtocol).find(([, value]) => value === protocol) ?? [];
+  return name ?? String(protocol);
+}

@@ -1,0 +1,78 @@
+/** Services and ServiceEntries. */
+
+import { serviceKey } from "#lib/xds/types.ts";
+import { AppProtocol } from "#proto/workload_pb.ts";
+import { protocolName } from "../../model/app-protocol.ts";
+import type { ServiceDefinition } from "../../model/service-definition.ts";
+import { SYSTEM_NAMESPACES } from "../kinds.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Check, Say } from "./check.ts";
+
+export const checkService: Check = ({ key, own, around }, say) => {
+  const definition = own.model.services.get(key);
+  if (definition === undefined) return;
+  checkWaypoint(definition, around, say);
+  if (SYSTEM_NAMESPACES.has(definition.namespace)) return;
+  for (const { number, name, appProtocol } of definition.ports) {
+    if (appProtocol !== AppProtocol.UNKNOWN) continue;
+    const what = name === "" ? `Port ${number} has no name` : `Port ${number} has the name "${name}"`;
+    say(
+      "IST0118",
+      `${what}, which tells no protocol; say appProtocol or begin the name with one (http-${name || "web"})`,
+      "spec.ports",
+    );
+  }
+};
+
+export const checkServiceEntry: Check = ({ key, own, around }, say) => {
+  const facts = own.model.serviceEntries.get(key);
+  if (facts === undefined) return;
+  const [first] = facts.definitions;
+  if (first === undefined) return;
+  checkWaypoint(first, around, say);
+  const isAddressed = first.addresses.length > 0 || facts.hostsToAllocate.length > 0;
+  for (const { number, appProtocol } of isAddressed ? [] : first.ports) {
+    if (appProtocol !== AppProtocol.TCP && appProtocol !== AppProtocol.UNKNOWN) continue;
+    say(
+      "IST0134",
+      `Port ${number} is plain TCP, and without spec.addresses nobody can tell its connections from others`,
+      "spec.addresses",
+    );
+  }
+  checkProtocols(facts.definitions, key, around, say);
+};
+
+function checkWaypoint({ namespace, waypoint }: ServiceDefinition, { model }: Surroundings, say: Say): void {
+  // What the namespace says is told of at the namespace.
+  if (waypoint === undefined || waypoint === "none") return;
+  const binding = model.waypoints.binding("service", namespace, waypoint);
+  if (binding === undefined || binding.reason === "WaypointAccepted") return;
+  if (binding.reason === "WaypointMissing")
+    say("IST0101", `Referenced waypoint not found: "${waypoint}"; connections are refused`, "metadata.labels");
+  else say("IST0133", `Label istio.io/use-waypoint: ${binding.message}`, "metadata.labels");
+}
+
+/** One host and port must mean one protocol, whoever looks. */
+function checkProtocols(
+  definitions: readonly ServiceDefinition[],
+  key: string,
+  { model }: Surroundings,
+  say: Say,
+): void {
+  for (const definition of definitions) {
+    for (const other of model.serviceEntries.values()) {
+      if (`${other.namespace}/${other.name}` === key) continue;
+      const same = other.definitions.find(({ hostname }) => hostname === definition.hostname);
+      for (const port of same?.ports ?? []) {
+        const own = definition.ports.find(({ number }) => number === port.number);
+        if (own === undefined || own.appProtocol === port.appProtocol) continue;
+        const what = `${definition.hostname}:${port.number}`;
+        say(
+          "IST0177",
+          `${what} is ${protocolName(own.appProtocol)} here and ${protocolName(port.appProtocol)} in ServiceEntry ${serviceKey(other.namespace, other.name)}`,
+          "spec.ports",
+        );
+      }
+    }
+  }
+}
