@@ -1,5 +1,6 @@
 /** Entry point: `weft-agent` runs the agent, `weft-agent cleanup` removes everything that it put into the kernel. */
 import { parseArgs } from "node:util";
+import { releaseFilePages } from "#lib/addon.ts";
 import { joinHostPort } from "#lib/address.ts";
 import { KubeClient } from "#lib/kube/client.ts";
 import { errorText } from "#lib/log.ts";
@@ -54,7 +55,10 @@ async function run(): Promise<number> {
     metrics: joinHostPort(metrics.host, metrics.port),
     ready: joinHostPort(ready.host, ready.port),
   });
-  void agent.readiness.whenReady().then(() => log.info("ready"));
+  void agent.readiness.whenReady().then(() => {
+    log.info("ready");
+    log.debug("gave back pages of files", { bytes: releaseFilePages() });
+  });
   const reason = await Promise.race([agent.quitRequested, terminationSignal()]);
   await agent.close(reason);
   return 0;

@@ -1,5 +1,6 @@
 /** Entry point: `weft-waypoint` runs one waypoint (or gateway) until SIGTERM. */
 import { parseArgs } from "node:util";
+import { releaseFilePages } from "#lib/addon.ts";
 import { joinHostPort } from "#lib/address.ts";
 import { errorText } from "#lib/log.ts";
 import { terminationSignal } from "#lib/termination-signal.ts";
@@ -42,7 +43,10 @@ async function main(args: readonly string[]): Promise<number> {
     metrics: joinHostPort(metrics.host, metrics.port),
     ready: joinHostPort(ready.host, ready.port),
   });
-  void waypoint.readiness.whenReady().then(() => log.info("ready"));
+  void waypoint.readiness.whenReady().then(() => {
+    log.info("ready");
+    log.debug("gave back pages of files", { bytes: releaseFilePages() });
+  });
   await waypoint.close(await Promise.race([waypoint.quitRequested, terminationSignal()]));
   return 0;
 }
