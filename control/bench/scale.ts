@@ -120,7 +120,7 @@ const ads = new AdsService({
   authenticator,
   log,
   metrics: metrics.ads,
-  programs: { tables: () => undefined },
+  programs: { loaded: async () => undefined },
   programListener: { answered: () => {}, gone: () => {} },
 });
 const certificates = new CertificateService({

@@ -30,6 +30,8 @@ import { joined, modelInputs, type Verdicts } from "./kube/inputs.ts";
 import { type L7Verdicts, l7Inputs } from "./kube/l7-inputs.ts";
 import { Leader } from "./kube/leader.ts";
 import { meshConfigInput } from "./kube/mesh-config-input.ts";
+import { BackendTlsReporter } from "./l7/backend-tls/reporter.ts";
+import { CredentialKeeper } from "./l7/credentials/credential-keeper.ts";
 import { L7World } from "./l7/l7-world.ts";
 import { authorizersOf } from "./l7/security/authorizer.ts";
 import { WaypointPrograms } from "./l7/waypoint-programs.ts";
@@ -102,6 +104,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     onBinding: (definition, binding) => {
       bindings.found(definition, binding);
       resources.bindingChanged(definition);
+      if (definition.source === "Service") backendTls.serviceChanged(definition.namespace, definition.name);
     },
   });
   const world = new L7World(model, {
@@ -109,8 +112,22 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       if (pushing) scheduler.changed();
     },
     onConfig: () => resources.configChanged(),
+    onBackendTls: (services, gone) => {
+      if (gone !== undefined) backendTls.forget(gone);
+      for (const { namespace, name } of services) {
+        backendTls.serviceChanged(namespace, name);
+        const definition = model.serviceLookup.service(namespace, name);
+        if (definition !== undefined) resources.routes.serviceChanged(definition, definition);
+      }
+    },
     onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot compile an object"),
   });
+  const secrets = new CredentialKeeper({ client, log, onChange: (key) => credentialChanged(key) });
+  const credentialChanged = (key: string) => {
+    world.credentialChanged(key);
+    backendTls.credentialChanged(key);
+  };
+  world.credentials = secrets;
   const metrics = new ControlMetrics(() => model);
   const metricsServer = await serveHttp(config.metrics, {
     "/metrics": async () => ({
@@ -171,6 +188,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       gateways.refresh();
       bindings.refresh();
       resources.refresh();
+      backendTls.refresh();
     },
   });
   const leads = () => leader.leads;
@@ -212,6 +230,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       isWaypointClass: (name) => model.waypoints.controllerOf(name) !== undefined,
       isBound: (definition) => model.bound.gatewayOfService(keyOfDefinition(definition)) !== undefined,
     },
+    beginsTls: world.beginsTls,
     rootNamespace,
     trustDomains: () => [world.config.trustDomain ?? config.mesh.trustDomain, ...world.config.trustDomainAliases],
     provider: authorizersOf(() => world.config.extensionProviders),
@@ -228,10 +247,23 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       if (verdict.facts !== undefined) told.note(kind, verdict);
     },
   });
+  const gatewayOf = (service: string) => model.bound.gatewayOfService(service);
+  const { serviceLookup: services } = model;
+  const backendTls = new BackendTlsReporter({
+    client,
+    leads: leadsLoaded,
+    log,
+    policies: world.backendTls,
+    credentials: secrets,
+    services,
+    gatewayOf,
+  });
+  supervise("statuses of BackendTLSPolicies", backendTls.run(signal));
   world.routes = resources.routes;
   world.policies = resources.policies;
   model.onServiceChange((before, after) => resources.serviceChanged(before, after));
   supervise("routes, policies and keys of waypoints", resources.run(signal));
+  supervise("credentials of waypoints", secrets.run(signal));
   supervise("waypoint bindings", bindings.run(signal));
   supervise("gateway classes", classes.run(signal));
   supervise("gateways", gateways.run(signal));
@@ -304,6 +336,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   classes.refresh();
   gateways.refresh();
   resources.refresh();
+  backendTls.refresh();
   log.info(
     { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
     "mesh model built",
@@ -315,7 +348,11 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     audiences: config.tokenAudiences,
     clusterId: config.mesh.clusterId,
   });
-  const programs = new WaypointPrograms(world, () => scheduler.changed());
+  const programs = new WaypointPrograms(
+    world,
+    () => scheduler.changed(),
+    () => secrets.settled,
+  );
   const ads = new AdsService({
     model,
     authenticator,

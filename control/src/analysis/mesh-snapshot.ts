@@ -41,6 +41,7 @@ export class MeshSnapshot implements Surroundings {
       services,
       isWaypoint: (namespace, name) => model.waypoints.isWaypoint(namespace, name),
       isBound: (definition) => model.bound.gatewayOfService(keyOfDefinition(definition)) !== undefined,
+      beginsTls: world.beginsTls,
     });
     this.policies = new WaypointPolicies({
       services,

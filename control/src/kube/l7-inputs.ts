@@ -1,11 +1,19 @@
 /** The kinds of objects that waypoints' programs are made of, beside the model's. */
-import { DESTINATION_RULES, TELEMETRIES, VIRTUAL_SERVICES } from "#lib/kube/types.ts";
+import {
+  BACKEND_TLS_POLICIES,
+  DESTINATION_RULES,
+  REFERENCE_GRANTS,
+  TELEMETRIES,
+  VIRTUAL_SERVICES,
+} from "#lib/kube/types.ts";
+import { backendTlsPolicyFacts } from "../l7/backend-tls/policy.ts";
+import { referenceGrantFacts } from "../l7/gateway-api/reference-grants.ts";
 import { type DestinationRuleFacts, destinationRuleFacts } from "../l7/istio/destination-rule.ts";
 import type { VirtualServiceFacts } from "../l7/istio/virtual-service.ts";
 import type { L7World } from "../l7/l7-world.ts";
 import { type TelemetryFacts, telemetryFacts } from "../l7/telemetry/telemetry-facts.ts";
 import { Accepted, type Verdict } from "../model/accepted.ts";
-import { type Input, istio } from "./inputs.ts";
+import { builtIn, type Input, istio } from "./inputs.ts";
 
 /** Told of every version of an object that was read. */
 export interface L7Verdicts {
@@ -41,5 +49,7 @@ export function l7Inputs(world: L7World, verdicts: L7Verdicts): Input[] {
         verdicts.telemetry,
       ),
     ),
+    { ...builtIn(BACKEND_TLS_POLICIES, world.backendTls.all, backendTlsPolicyFacts), optional: true },
+    { ...builtIn(REFERENCE_GRANTS, world.grants.all, referenceGrantFacts), optional: true },
   ];
 }

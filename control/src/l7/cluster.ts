@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { ipFromBytes } from "#lib/address.ts";
 import {
+  type ClientTls,
   type Cluster,
   Cluster_Discovery,
   Cluster_HttpProtocol,
@@ -47,9 +48,10 @@ export function compileCluster(
   blocks: TrafficBlocks,
   mesh: MeshConfigFacts,
   distribution: string | undefined,
+  tls: ClientTls | undefined,
 ): Cluster {
   const { definition, port } = target;
-  const { loadBalancer, pool, outlier, tls } = blocks;
+  const { loadBalancer, pool, outlier } = blocks;
   const locality = localityOf(
     loadBalancer,
     mesh,
@@ -75,14 +77,9 @@ export function compileCluster(
       ...(blocks.retryBudget === undefined ? {} : { retryBudget: blocks.retryBudget }),
     },
     ...(outlier === undefined ? {} : { outlier }),
-    ...(tls?.kind === "tls"
-      ? {
-          tls:
-            tls.tls.subjectAltNames.length > 0
-              ? tls.tls
-              : { ...tls.tls, subjectAltNames: [...definition.subjectAltNames] },
-        }
-      : {}),
+    ...(tls === undefined
+      ? {}
+      : { tls: tls.subjectAltNames.length > 0 ? tls : { ...tls, subjectAltNames: [...definition.subjectAltNames] } }),
     proxyProtocolV2: blocks.proxyProtocolV2 ?? false,
   });
 }
@@ -167,8 +164,8 @@ export function compileEndpoint(
 ): Endpoint | undefined {
   const [address] = workload.addresses;
   if (address === undefined && workload.hostname === "") return undefined;
-  // TLS of the rule is end to end: it goes through the tunnel too. Only DISABLE does without the tunnel.
-  const tunnel = workload.tunnelProtocol === TunnelProtocol.HBONE && tls?.kind !== "disabled";
+  // TLS of the rule is end to end: it goes through the tunnel too, and DISABLE is about that TLS only.
+  const tunnel = workload.tunnelProtocol === TunnelProtocol.HBONE;
   if (tls?.kind === "mesh" && !tunnel) return undefined;
   const principal = principalOf(workload);
   const { region = "", zone = "", subzone = "" } = workload.locality ?? {};

@@ -1,5 +1,10 @@
 /** Everything that waypoints' programs are made of, and who is told when some of it changes. */
 import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
+import { BackendTlsPolicies, type ServiceName } from "./backend-tls/policies.ts";
+import type { BackendTlsPolicyFacts } from "./backend-tls/policy.ts";
+import { type CredentialSource, NO_CREDENTIALS } from "./credentials/credential-ref.ts";
+import type { BeginsTls } from "./gateway-api/backend-ref.ts";
+import { ReferenceGrants } from "./gateway-api/reference-grants.ts";
 import { DestinationRuleIndex } from "./istio/destination-rule-index.ts";
 import { type MeshConfigFacts, meshConfigFacts } from "./istio/mesh-config.ts";
 import { VirtualServiceReader } from "./istio/virtual-service.ts";
@@ -11,13 +16,18 @@ import { TelemetryIndex } from "./telemetry/telemetry-index.ts";
 /** What a program must derive again. Hosts may be wildcards. */
 export interface WorldListener {
   virtualServicesChanged(hosts: ReadonlySet<string>): void;
-  destinationRulesChanged(hosts: ReadonlySet<string>): void;
+  /** How servers of these hosts are talked to. */
+  trafficPoliciesChanged(hosts: ReadonlySet<string>): void;
   modelChanged(change: Pick<ModelChange, "definitions" | "served">): void;
   /** Routes of the Gateway API for the service of this key. */
   routesChanged(service: string): void;
   /** Content of a policy or token rule; with a target, which ones are for it. */
   policiesChanged(target: Target | undefined): void;
   telemetryChanged(): void;
+  /** What is known of a Secret or ConfigMap. */
+  credentialChanged(key: string): void;
+  /** What may be named in a namespace by objects of others. */
+  grantsChanged(namespace: string): void;
   everythingChanged(): void;
 }
 
@@ -26,6 +36,8 @@ export interface WorldEvents {
   readonly onDirty?: () => void;
   /** `config` is another now. */
   readonly onConfig?: () => void;
+  /** Another BackendTLSPolicy may be in force for these, or one is gone. */
+  readonly onBackendTls?: (services: readonly ServiceName[], gone: BackendTlsPolicyFacts | undefined) => void;
   /** A fault of ours: what is made of this object is out of date. */
   readonly onFailure?: (kind: string, key: string, error: unknown) => void;
 }
@@ -36,9 +48,12 @@ export class L7World {
   readonly virtualServices: VirtualServiceIndex;
   readonly destinationRules: DestinationRuleIndex;
   readonly telemetry: TelemetryIndex;
+  readonly grants: ReferenceGrants;
+  readonly backendTls: BackendTlsPolicies;
   /** Absent: there are no routes of the Gateway API. */
   routes: RouteSource | undefined;
   policies: PolicySource | undefined;
+  credentials: CredentialSource = NO_CREDENTIALS;
   #config: MeshConfigFacts = meshConfigFacts("", []);
   readonly #listeners = new Set<WorldListener>();
   readonly #events: WorldEvents;
@@ -54,8 +69,15 @@ export class L7World {
     this.telemetry = new TelemetryIndex(model.settings.rootNamespace, () =>
       this.#tell((each) => each.telemetryChanged()),
     );
+    this.grants = new ReferenceGrants((namespace) => this.#tell((each) => each.grantsChanged(namespace)));
+    this.backendTls = new BackendTlsPolicies((services, gone) => {
+      const { clusterDomain } = model.settings;
+      const hosts = new Set(services.map(({ namespace, name }) => `${name}.${namespace}.svc.${clusterDomain}`));
+      if (hosts.size > 0) this.#tell((each) => each.trafficPoliciesChanged(hosts));
+      events.onBackendTls?.(services, gone);
+    });
     this.destinationRules = new DestinationRuleIndex((hosts) =>
-      this.#tell((each) => each.destinationRulesChanged(hosts)),
+      this.#tell((each) => each.trafficPoliciesChanged(hosts)),
     );
   }
 
@@ -68,6 +90,9 @@ export class L7World {
     this.#events.onConfig?.();
     this.#tell((each) => each.everythingChanged());
   }
+
+  /** Whether waypoints talk TLS to a port by the server's own word. */
+  readonly beginsTls: BeginsTls = (definition, port) => this.backendTls.forPort(definition, port) !== undefined;
 
   /** Until the returned function is called. */
   listen(listener: WorldListener): () => void {
@@ -86,6 +111,10 @@ export class L7World {
 
   policiesChanged(target?: Target): void {
     this.#tell((each) => each.policiesChanged(target));
+  }
+
+  credentialChanged(key: string): void {
+    this.#tell((each) => each.credentialChanged(key));
   }
 
   failed(kind: string, key: string, error: unknown): void {

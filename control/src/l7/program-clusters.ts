@@ -1,13 +1,24 @@
 /** The clusters of one waypoint's program: those that its routes and policies name, and no others. */
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { serviceKey } from "#lib/xds/types.ts";
-import { ClusterSchema, EndpointsSchema, type SessionPersistence } from "#proto/l7_pb.ts";
+import {
+  type ClientTls,
+  ClientTlsSchema,
+  ClusterSchema,
+  EndpointsSchema,
+  type SessionPersistence,
+} from "#proto/l7_pb.ts";
 import { AddressSchema, type Workload } from "#proto/workload_pb.ts";
 import { OwnedNames } from "../model/owned-names.ts";
 import type { ResourceTable } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
+import { backendTlsPlan } from "./backend-tls/plan.ts";
 import { type ClusterTarget, compileCluster, compileEndpoints, type LabelledWorkload } from "./cluster.ts";
+import { resolveTls, type TlsPlan } from "./credentials/client-tls.ts";
+import { type CredentialRef, credentialKey } from "./credentials/credential-ref.ts";
 import { blocksFor, type MergedRule } from "./istio/destination-rule-index.ts";
+import { destinationRuleTls } from "./istio/tls-plan.ts";
+import type { TrafficBlocks } from "./istio/traffic-policy.ts";
 import { hostCovers, wildcardsOf } from "./istio/values.ts";
 import type { L7World } from "./l7-world.ts";
 import { References } from "./references.ts";
@@ -22,36 +33,44 @@ export interface ClusterRequest {
   readonly grpc: boolean;
 }
 
+export interface WaypointName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
 export interface ClusterTables {
   readonly clusters: ResourceTable;
   readonly endpoints: ResourceTable;
 }
 
 const NO_LABELS = {};
+const NOT_YET = create(ClientTlsSchema, { unusable: "its certificates are being read" });
 
 export class ProgramClusters {
   readonly #world: L7World;
-  readonly #namespace: string;
+  readonly #waypoint: WaypointName;
   readonly #tables: ClusterTables;
   readonly #references = new References();
   readonly #requests = new Map<string, ClusterRequest>();
   readonly #namesOfHost = new OwnedNames();
   readonly #dirty = new Set<string>();
   readonly #dirtyEndpoints = new Set<string>();
+  /** What certificates of a cluster come from. */
+  readonly #credentials = new Map<string, readonly CredentialRef[]>();
 
-  constructor(world: L7World, namespace: string, tables: ClusterTables) {
+  constructor(world: L7World, waypoint: WaypointName, tables: ClusterTables) {
     this.#world = world;
-    this.#namespace = namespace;
+    this.#waypoint = waypoint;
     this.#tables = tables;
   }
 
   /** The service behind a host, or the one of a wildcard that covers it. */
   definitionOf(host: string): ServiceDefinition | undefined {
     const { model } = this.#world;
-    const exact = model.serviceLookup.host(host, this.#namespace);
+    const exact = model.serviceLookup.host(host, this.#waypoint.namespace);
     if (exact !== undefined) return exact;
     for (const wildcard of wildcardsOf(host)) {
-      const definition = model.serviceLookup.host(wildcard, this.#namespace);
+      const definition = model.serviceLookup.host(wildcard, this.#waypoint.namespace);
       if (definition !== undefined) return definition;
     }
     return undefined;
@@ -61,7 +80,7 @@ export class ProgramClusters {
     const { destinationRules, config, model } = this.#world;
     return destinationRules.forHost(
       definition.hostname,
-      { client: this.#namespace, service: definition.namespace, root: model.settings.rootNamespace },
+      { client: this.#waypoint.namespace, service: definition.namespace, root: model.settings.rootNamespace },
       config.destinationRuleExportTo,
     );
   }
@@ -104,6 +123,24 @@ export class ProgramClusters {
     for (const name of this.#requests.keys()) this.#dirty.add(name);
   }
 
+  markCredential(key: string): void {
+    this.#markCredentials((ref) => credentialKey(ref) === key);
+  }
+
+  /** Something in this namespace may be named by others now, or not any more. */
+  markGrants(namespace: string): void {
+    this.#markCredentials((ref) => ref.namespace === namespace);
+  }
+
+  #markCredentials(concerned: (ref: CredentialRef) => boolean): void {
+    for (const [name, refs] of this.#credentials) if (refs.some(concerned)) this.#dirty.add(name);
+  }
+
+  /** Nobody asks for the program any more. */
+  close(): void {
+    for (const name of [...this.#credentials.keys()]) this.#wantCredentials(name, []);
+  }
+
   flush(): void {
     for (const name of this.#dirty) this.#dirtyEndpoints.add(name);
     for (const name of this.#dirtyEndpoints) {
@@ -131,6 +168,7 @@ export class ProgramClusters {
       port === undefined ||
       (request.subset !== "" && subset === undefined)
     ) {
+      this.#wantCredentials(name, []);
       clusters.delete(name);
       endpoints.delete(name);
       return;
@@ -145,8 +183,11 @@ export class ProgramClusters {
       grpc: request.grpc,
     };
     const blocks = blocksFor(rule, request.subset, port.number, config.trafficPolicy);
+    const tls = this.#tls(name, target, blocks, rule);
+    // What is in force stays until all is known of what is to take its place.
+    if (tls === "loading" && clusters.get(name) !== undefined) return;
     const distribution = model.namespaces.get(`/${definition.namespace}`)?.trafficDistribution;
-    const cluster = compileCluster(target, blocks, config, distribution);
+    const cluster = compileCluster(target, blocks, config, distribution, tls === "loading" ? NOT_YET : tls);
     if (this.#dirty.has(name)) clusters.set(name, toBinary(ClusterSchema, cluster));
     const priorities = cluster.loadBalancer?.locality?.failoverPriority ?? [];
     const key = serviceKey(definition.namespace, definition.hostname);
@@ -159,6 +200,46 @@ export class ProgramClusters {
       priorities,
     );
     endpoints.set(name, toBinary(EndpointsSchema, compiled));
+  }
+
+  #tls(
+    name: string,
+    target: ClusterTarget,
+    blocks: TrafficBlocks,
+    rule: MergedRule | undefined,
+  ): ClientTls | "loading" | undefined {
+    const plan = this.#tlsPlan(target, blocks, rule);
+    const resolved = plan && resolveTls(plan, this.#world.credentials);
+    this.#wantCredentials(name, resolved?.refs ?? []);
+    return resolved && (resolved.tls ?? "loading");
+  }
+
+  /** The server's own word counts before that of those who talk to it. */
+  #tlsPlan(
+    { definition, port }: ClusterTarget,
+    { tls }: TrafficBlocks,
+    rule: MergedRule | undefined,
+  ): TlsPlan | undefined {
+    const { grants, model, backendTls } = this.#world;
+    const policy = backendTls.forPort(definition, port);
+    if (policy !== undefined) return backendTlsPlan(policy);
+    if (tls?.kind !== "tls") return undefined;
+    const { rootNamespace } = model.settings;
+    return destinationRuleTls(tls, {
+      waypointNamespace: this.#waypoint.namespace,
+      rootNamespace,
+      // Without a rule it is the mesh's configuration that says so.
+      ruleNamespace: rule?.namespace ?? rootNamespace,
+      grants,
+    });
+  }
+
+  #wantCredentials(name: string, refs: readonly CredentialRef[]): void {
+    if (refs.length === 0 && !this.#credentials.has(name)) return;
+    if (refs.length === 0) this.#credentials.delete(name);
+    else this.#credentials.set(name, refs);
+    const { namespace, name: waypoint } = this.#waypoint;
+    this.#world.credentials.want(`${namespace}/${waypoint} ${name}`, refs);
   }
 
   *#workloads(key: string): Generator<LabelledWorkload> {

@@ -345,7 +345,7 @@ describe("DestinationRules at a waypoint", () => {
     expect(cluster(mesh.program(), name)?.loadBalancer?.locality?.failover).toBe(true);
   });
 
-  it("talk in the clear when they say DISABLE, and only to the mesh when they say ISTIO_MUTUAL", () => {
+  it("stay in the tunnel when they say DISABLE, and go only to the mesh when they say ISTIO_MUTUAL", () => {
     const name = `inbound-vip|9080|http|${HOST}`;
     const tunnels = (mode: string) => {
       const other = new Mesh();
@@ -356,7 +356,7 @@ describe("DestinationRules at a waypoint", () => {
       return endpoints(other.program(), name)?.map(({ ip, tunnel }) => [ip, tunnel]);
     };
     expect(tunnels("DISABLE")).toEqual([
-      ["10.0.0.1", false],
+      ["10.0.0.1", true],
       ["10.0.0.2", false],
     ]);
     expect(tunnels("ISTIO_MUTUAL")).toEqual([["10.0.0.1", true]]);

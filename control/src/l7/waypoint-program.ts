@@ -77,7 +77,7 @@ export class WaypointProgram {
     this.tables = Object.fromEntries(
       [...this.byType].map(([type, table]) => [type.slice(PREFIX.length), table]),
     ) as unknown as Record<ProgramType, ResourceTable>;
-    this.#clusters = new ProgramClusters(world, waypoint.namespace, {
+    this.#clusters = new ProgramClusters(world, waypoint, {
       clusters: this.tables.Cluster,
       endpoints: this.tables.Endpoints,
     });
@@ -88,6 +88,7 @@ export class WaypointProgram {
   /** Nobody asks for it any more. */
   close(): void {
     this.#stop();
+    this.#clusters.close();
   }
 
   bind({ services, workloads }: WaypointBinding): void {
@@ -105,7 +106,8 @@ export class WaypointProgram {
     this.#workloads = new Set(workloads);
   }
 
-  flush(): ReadonlyMap<TypeUrl, TableChange> {
+  /** Brings the tables up to date. What has changed of them is told by the next `flush`. */
+  derive(): void {
     for (const key of this.#dirtyServices) this.#guarded("service", key, () => this.#deriveService(key));
     for (const uid of this.#dirtyWorkloads) this.#guarded("workload", uid, () => this.#deriveWorkload(uid));
     if (this.#dirtySettings) this.#guarded("waypoint", this.waypoint.name, () => this.#deriveSettings());
@@ -113,6 +115,10 @@ export class WaypointProgram {
     this.#dirtyServices.clear();
     this.#dirtyWorkloads.clear();
     this.#dirtySettings = false;
+  }
+
+  flush(): ReadonlyMap<TypeUrl, TableChange> {
+    this.derive();
     const changes = new Map<TypeUrl, TableChange>();
     for (const [type, table] of this.byType) {
       const change = table.takeChange();
@@ -128,7 +134,7 @@ export class WaypointProgram {
       virtualServicesChanged: (hosts) => {
         for (const host of hosts) this.#markServicesOf(host);
       },
-      destinationRulesChanged: (hosts) => {
+      trafficPoliciesChanged: (hosts) => {
         for (const host of hosts) {
           this.#clusters.markHost(host);
           // Whether a rule hashes decides about retries of routes to it.
@@ -160,6 +166,8 @@ export class WaypointProgram {
         this.#dirtySettings = true;
         this.#markAllServices();
       },
+      credentialChanged: (key) => this.#clusters.markCredential(key),
+      grantsChanged: (namespace) => this.#clusters.markGrants(namespace),
       everythingChanged: () => {
         this.#cache = new RuleCache();
         this.#dirtySettings = true;

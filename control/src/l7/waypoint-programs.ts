@@ -12,6 +12,8 @@ import { WaypointProgram } from "./waypoint-program.ts";
  * sent before must not be refused.
  */
 const LINGER_MS = 2_000;
+/** How long a waypoint waits for its program while certificates of it are being read. */
+const LOAD_MS = 5_000;
 
 interface Running {
   readonly program: WaypointProgram;
@@ -23,11 +25,25 @@ export class WaypointPrograms implements ProgramSource {
   readonly #world: L7World;
   readonly #programs = new Map<string, Running>();
   readonly #onDirty: () => void;
+  readonly #credentialsSettled: () => Promise<void>;
 
   /** `onDirty` is called when `takeChange` has something to give that no change of the model brings. */
-  constructor(world: L7World, onDirty: () => void) {
+  constructor(world: L7World, onDirty: () => void, credentialsSettled: () => Promise<void> = async () => {}) {
     this.#world = world;
     this.#onDirty = onDirty;
+    this.#credentialsSettled = credentialsSettled;
+  }
+
+  /**
+   * As `tables`, with all that is known of the certificates in it: a waypoint that comes back must not be told to do
+   * without them while they are being read.
+   */
+  async loaded(gateway: string): Promise<ProgramTables | undefined> {
+    if (this.tables(gateway) === undefined) return undefined;
+    await Promise.race([this.#credentialsSettled(), new Promise((resolve) => setTimeout(resolve, LOAD_MS).unref())]);
+    // For whom nothing has changed since, nothing is done; others are told of it as of any change.
+    this.#programs.get(gateway)?.program.derive();
+    return this.tables(gateway);
   }
 
   /** Compiled when first asked for: a waypoint that is not there costs nothing. */

@@ -68,6 +68,7 @@ describe("what users say of waypoints", () => {
       if (finding !== undefined) policyWriter.found(finding);
     };
     resources = new WaypointResources({
+      beginsTls: () => false,
       client,
       leads: () => leads,
       log: LOG,

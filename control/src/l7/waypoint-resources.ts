@@ -5,16 +5,18 @@
 import type { BlockList } from "node:net";
 import type { Logger } from "pino";
 import type { KubeClient } from "#lib/kube/client.ts";
-import { AUTHORIZATION_POLICIES, REQUEST_AUTHENTICATIONS } from "#lib/kube/types.ts";
+import { AUTHORIZATION_POLICIES, REQUEST_AUTHENTICATIONS, type RouteObject } from "#lib/kube/types.ts";
 import type { Input } from "../kube/inputs.ts";
 import { ROUTE_TYPES, waypointInputs } from "../kube/waypoint-inputs.ts";
 import type { Verdict } from "../model/accepted.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import type { ServiceLookup } from "../model/service-lookup.ts";
-import { RouteStatusWriter } from "../status/route-status-writer.ts";
+import { ParentStatusWriter } from "../status/parent-status-writer.ts";
 import { type Finding, StatusWriter } from "../status/status-writer.ts";
+import type { BeginsTls } from "./gateway-api/backend-ref.ts";
 import { MeshRoutes } from "./gateway-api/mesh-routes.ts";
-import type { RouteKind } from "./gateway-api/route-facts.ts";
+import { MAX_PARENTS } from "./gateway-api/parent-status.ts";
+import { type RouteKind, versionOf } from "./gateway-api/route-facts.ts";
 import type { AuthorizerProvider } from "./security/authorizer.ts";
 import { JwksKeeper, type JwksTiming } from "./security/jwks-keeper.ts";
 import type { TargetState } from "./security/policy-finding.ts";
@@ -38,6 +40,7 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
   readonly log: Logger;
   readonly services: ServiceLookup;
   readonly bindings: WaypointBindings;
+  readonly beginsTls: BeginsTls;
   readonly rootNamespace: string;
   /** The mesh's own and its aliases. */
   readonly trustDomains: () => readonly string[];
@@ -59,7 +62,7 @@ export class WaypointResources {
   readonly policies: WaypointPolicies;
   readonly #options: WaypointResourcesOptions;
   readonly #keys: JwksKeeper;
-  readonly #routeWriters: { readonly [K in RouteKind]: RouteStatusWriter };
+  readonly #routeWriters: { readonly [K in RouteKind]: ParentStatusWriter<RouteObject> };
   readonly #tokenWriter: StatusWriter;
   readonly #policyFindings: WaypointFindings<WaypointPolicyFacts>;
   readonly #tokenFindings: WaypointFindings<RequestAuthenticationFacts>;
@@ -71,14 +74,18 @@ export class WaypointResources {
       services,
       isWaypoint: (namespace, name) => bindings.isWaypoint(namespace, name),
       isBound: (service) => bindings.isBound(service),
+      beginsTls: options.beginsTls,
       onVerdict: (kind, key) => this.#routeWriters[kind].check(key),
       ...(options.onService === undefined ? {} : { onService: options.onService }),
     });
     const writerOf = (kind: RouteKind) =>
-      new RouteStatusWriter({
+      new ParentStatusWriter<RouteObject>({
         client,
         type: ROUTE_TYPES[kind],
-        routes: this.routes.collections[kind],
+        objects: this.routes.collections[kind],
+        most: MAX_PARENTS,
+        versionOf,
+        statusOf: (parents) => ({ parents }),
         verdictsOf: (key) => this.routes.verdictsOf(kind, key),
         leads,
         log,

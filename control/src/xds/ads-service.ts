@@ -12,7 +12,13 @@ import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
 import { AddressIndex } from "./address-index.ts";
 import { LoadGate } from "./load-gate.ts";
 import { BoundedOutlet } from "./outlet.ts";
-import { gatewayOfCaller, type ProgramChange, type ProgramListener, type ProgramSource } from "./program-source.ts";
+import {
+  gatewayOfCaller,
+  type ProgramChange,
+  type ProgramListener,
+  type ProgramSource,
+  type ProgramTables,
+} from "./program-source.ts";
 import { ProgramSubscriber } from "./program-subscriber.ts";
 import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
@@ -160,9 +166,11 @@ export class AdsService {
     });
     const start = () => {
       authenticated
-        .then((identity) => {
+        .then(async (identity) => {
           if (ended) return;
-          session = this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest);
+          const opened = await this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
+          if (opened === undefined) return;
+          session = opened;
           for (const request of waiting) session.subscriber.receive(request);
         })
         .catch(refuse);
@@ -170,12 +178,25 @@ export class AdsService {
     authenticated.catch(refuse);
   }
 
-  #session(stream: Stream, peer: string, identity: CallerIdentity, first: DeltaDiscoveryRequest): Session {
+  /** Undefined: the stream has ended meanwhile. */
+  async #session(
+    stream: Stream,
+    peer: string,
+    identity: CallerIdentity,
+    first: DeltaDiscoveryRequest,
+    ended: () => boolean,
+  ): Promise<Session | undefined> {
     const node = checkNode(first.node, identity);
     const client = { client: `${node.namespace}/${node.podName}`, peer };
-    return L7_TYPE_URLS.some((type) => type === first.typeUrl)
-      ? this.#programSession(stream, client, identity, first)
-      : this.#meshSession(stream, client, first);
+    if (!L7_TYPE_URLS.some((type) => type === first.typeUrl)) return this.#meshSession(stream, client, first);
+    const gateway = gatewayOfCaller(this.#options.model, identity, gatewayLabel(first.node));
+    const tables = gateway === undefined ? undefined : await this.#options.programs.loaded(gateway);
+    if (ended()) return undefined;
+    if (gateway === undefined || tables === undefined) {
+      const account = `${identity.namespace}/${identity.serviceAccount}`;
+      throw new RefusedError(status.PERMISSION_DENIED, `service account ${account} is no waypoint's`);
+    }
+    return this.#programSession(stream, client, gateway, tables);
   }
 
   #meshSession(stream: Stream, client: Client, first: DeltaDiscoveryRequest): Session {
@@ -207,14 +228,8 @@ export class AdsService {
   }
 
   /** A waypoint gets its own Gateway's program, by its account, and nothing else. */
-  #programSession(stream: Stream, client: Client, identity: CallerIdentity, first: DeltaDiscoveryRequest): Session {
-    const { model, log, metrics, programs, programListener } = this.#options;
-    const gateway = gatewayOfCaller(model, identity, gatewayLabel(first.node));
-    const tables = gateway === undefined ? undefined : programs.tables(gateway);
-    if (gateway === undefined || tables === undefined) {
-      const account = `${identity.namespace}/${identity.serviceAccount}`;
-      throw new RefusedError(status.PERMISSION_DENIED, `service account ${account} is no waypoint's`);
-    }
+  #programSession(stream: Stream, client: Client, gateway: string, tables: ProgramTables): Session {
+    const { log, metrics, programListener } = this.#options;
     const subscriber: ProgramSubscriber = new ProgramSubscriber({
       tables,
       outlet: new BoundedOutlet(stream, () => subscriber.drained()),

@@ -14,7 +14,7 @@ export type ProgramChange = ReadonlyMap<string, ReadonlyMap<TypeUrl, TableChange
 
 export interface ProgramSource {
   /** Undefined: there is no such Gateway. */
-  tables(gateway: string): ProgramTables | undefined;
+  loaded(gateway: string): Promise<ProgramTables | undefined>;
 }
 
 /** Told what waypoints say of their programs. */

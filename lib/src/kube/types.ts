@@ -172,6 +172,19 @@ export interface RouteObject extends KubeObject {
   readonly status?: { readonly parents?: readonly RouteParentStatus[] };
 }
 
+/** What one controller says of a policy at one Gateway. */
+export interface PolicyAncestorStatus {
+  readonly ancestorRef: unknown;
+  readonly controllerName: string;
+  readonly conditions?: readonly Condition[];
+}
+
+/** A policy of the Gateway API that is attached to other objects. */
+export interface PolicyObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: { readonly ancestors?: readonly PolicyAncestorStatus[] };
+}
+
 /** A GatewayClass or Gateway: anybody may have written its status. */
 export interface GatewayObject extends KubeObject {
   readonly spec?: unknown;
@@ -214,6 +227,12 @@ export const SERVICE_ENTRIES = istio("networking.istio.io", "ServiceEntry", "ser
 export const WORKLOAD_ENTRIES = istio("networking.istio.io", "WorkloadEntry", "workloadentries");
 export const GATEWAY_CLASSES = gatewayApi<GatewayObject>("GatewayClass", "gatewayclasses", false);
 export const GATEWAYS = gatewayApi<GatewayObject>("Gateway", "gateways");
+export const BACKEND_TLS_POLICIES = gatewayApi<PolicyObject>("BackendTLSPolicy", "backendtlspolicies");
+/** Served as v1 by the newest releases only. */
+export const REFERENCE_GRANTS: ResourceType<IstioObject> = {
+  ...gatewayApi<IstioObject>("ReferenceGrant", "referencegrants"),
+  version: "v1beta1",
+};
 export const DEPLOYMENTS: ResourceType<Deployment> = {
   group: "apps",
   version: "v1",

@@ -1,7 +1,8 @@
 /** Routes of the Gateway API for services, and the Gateways that are waypoints. */
 import { type ParentRef, serviceKindOf } from "../../l7/gateway-api/parent-ref.ts";
+import type { ParentVerdict } from "../../l7/gateway-api/parent-status.ts";
 import type { RouteFacts, RouteKind } from "../../l7/gateway-api/route-facts.ts";
-import { type ParentVerdict, parentVerdict } from "../../l7/gateway-api/route-verdict.ts";
+import { parentVerdict } from "../../l7/gateway-api/route-verdict.ts";
 import { gatewayProblem, listenerProblem } from "../../model/gateway.ts";
 import type { ServiceDefinition } from "../../model/service-definition.ts";
 import type { WantedCondition } from "../../status/status-writer.ts";
@@ -42,7 +43,7 @@ function newcomer(route: RouteFacts, around: Surroundings): ParentVerdict[] {
     const attachment = exists
       ? ({ state: "attached", enforced: true } as const)
       : ({ state: "no such parent", message } as const);
-    return [parentVerdict(route, parent, attachment, around.model.serviceLookup)];
+    return [parentVerdict(route, parent, attachment, around.model.serviceLookup, around.world.beginsTls)];
   });
 }
 

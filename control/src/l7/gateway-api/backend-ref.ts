@@ -1,7 +1,7 @@
 /** `backendRefs`: where a rule sends its traffic, and what becomes of references that lead nowhere. */
 import { AppProtocol } from "#proto/workload_pb.ts";
 import type { Fields } from "../../model/fields.ts";
-import type { ServiceDefinition } from "../../model/service-definition.ts";
+import type { DefinitionPort, ServiceDefinition } from "../../model/service-definition.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
 import type { RouteKind } from "./route-facts.ts";
 
@@ -24,6 +24,9 @@ export type ResolvedBackend =
   | { readonly definition: ServiceDefinition; readonly port: number; readonly problem?: undefined }
   | { readonly problem: BackendProblem };
 
+/** Whether waypoints talk TLS to this port. */
+export type BeginsTls = (definition: ServiceDefinition, port: DefinitionPort) => boolean;
+
 const MAX_WEIGHT = 1_000_000;
 
 /** The fields of the reference itself; filters beside them are the caller's. Undefined when it names nothing. */
@@ -45,7 +48,12 @@ export function readBackendRef(fields: Fields, ownNamespace: string): BackendRef
 }
 
 /** Mesh routes need no ReferenceGrant for backends in other namespaces. */
-export function resolveBackend(ref: BackendRef, route: RouteKind, services: ServiceLookup): ResolvedBackend {
+export function resolveBackend(
+  ref: BackendRef,
+  route: RouteKind,
+  services: ServiceLookup,
+  beginsTls: BeginsTls,
+): ResolvedBackend {
   const definition = definitionOf(ref, services);
   if (definition === "unknown kind") {
     return problem("InvalidKind", `backends of kind ${kindOf(ref)} are not supported`);
@@ -56,8 +64,9 @@ export function resolveBackend(ref: BackendRef, route: RouteKind, services: Serv
   const port = definition.ports.find(({ number }) => number === ref.port);
   if (port === undefined) return problem("BackendNotFound", `${what} has no port ${ref.port}`);
   const http = route === "HTTPRoute" || route === "GRPCRoute";
-  if (http && port.appProtocol === AppProtocol.TLS) {
-    return problem("UnsupportedProtocol", `port ${ref.port} of ${what} speaks TLS, which an ${route} cannot begin`);
+  if (http && port.appProtocol === AppProtocol.TLS && !beginsTls(definition, port)) {
+    const message = `port ${ref.port} of ${what} speaks TLS, which an ${route} begins only where a BackendTLSPolicy says how`;
+    return problem("UnsupportedProtocol", message);
   }
   return { definition, port: port.number };
 }

@@ -9,12 +9,13 @@ import { Collection } from "../../model/collection.ts";
 import { OwnedNames } from "../../model/owned-names.ts";
 import type { ServiceDefinition } from "../../model/service-definition.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
-import { backendKey } from "./backend-ref.ts";
+import { type BeginsTls, backendKey } from "./backend-ref.ts";
 import { httpRouting } from "./http-routing.ts";
 import { GATEWAY_GROUP, type ParentRef, parentKey, type ServiceKind, serviceKindOf } from "./parent-ref.ts";
+import type { ParentVerdict } from "./parent-status.ts";
 import { type PortRoutes, portRoutes } from "./port-routes.ts";
 import { type RouteFacts, type RouteKind, routeId } from "./route-facts.ts";
-import { type Attachment, backendsOf, type ParentVerdict, parentVerdict } from "./route-verdict.ts";
+import { type Attachment, backendsOf, parentVerdict } from "./route-verdict.ts";
 import type { RoutingContext } from "./routing-context.ts";
 import { tcpRouting, tlsRouting } from "./stream-routing.ts";
 
@@ -38,6 +39,8 @@ export interface MeshRoutesOptions extends MeshRoutesEvents {
   readonly isWaypoint: (namespace: string, name: string) => boolean;
   /** Whether traffic to a service goes by a waypoint. */
   readonly isBound: (service: ServiceDefinition) => boolean;
+  /** Absent: waypoints begin no TLS. */
+  readonly beginsTls?: BeginsTls;
 }
 
 export class MeshRoutes {
@@ -64,9 +67,14 @@ export class MeshRoutes {
   }
 
   /** Undefined: no route of this API hangs on the port. */
-  routesFor(service: ServiceDefinition, port: number, context: RoutingContext): MeshRouting | undefined {
+  routesFor(
+    service: ServiceDefinition,
+    port: number,
+    given: Omit<RoutingContext, "beginsTls">,
+  ): MeshRouting | undefined {
     const found = this.#portRoutes(service, port);
     if (found === undefined) return undefined;
+    const context: RoutingContext = { ...given, beginsTls: this.#options.beginsTls ?? NO_TLS };
     switch (found.family) {
       case "http":
         return { family: "http", routes: httpRouting(found.groups, port, context) };
@@ -80,9 +88,10 @@ export class MeshRoutes {
   /** One for each parent that is ours to judge, in the order of the route. Undefined when there is no such route. */
   verdictsOf(kind: RouteKind, key: string): ParentVerdict[] | undefined {
     const route = this.collections[kind].get(key);
+    const { services, beginsTls = NO_TLS } = this.#options;
     return route?.parents.flatMap((parent) => {
       const attachment = this.#attachment(route, parent);
-      return attachment === undefined ? [] : [parentVerdict(route, parent, attachment, this.#options.services)];
+      return attachment === undefined ? [] : [parentVerdict(route, parent, attachment, services, beginsTls)];
     });
   }
 
@@ -253,6 +262,7 @@ export class MeshRoutes {
 }
 
 const NONE: ReadonlySet<string> = new Set();
+const NO_TLS: BeginsTls = () => false;
 
 function selectsPort(parent: ParentRef, port: { readonly number: number; readonly name: string }): boolean {
   if (parent.port !== undefined && parent.port !== port.number) return false;

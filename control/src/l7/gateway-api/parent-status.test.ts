@@ -2,14 +2,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RouteParentStatus } from "#lib/kube/types.ts";
 import { MESH_CONTROLLER } from "./controller.ts";
-import { mergedParents } from "./parent-status.ts";
-import type { ParentVerdict } from "./route-verdict.ts";
+import { mergedParents, type ParentVerdict } from "./parent-status.ts";
 
 function verdict(name: string, status: "True" | "False" = "True", more: string[] = []): ParentVerdict {
   const written = { group: "", kind: "Service", name };
   const condition = (type: string) => ({ type, status, reason: "R", message: "m" });
   return {
-    parent: { ...written, namespace: "n", written },
+    parent: { written },
     conditions: ["Accepted", "ResolvedRefs", ...more].map(condition),
   };
 }

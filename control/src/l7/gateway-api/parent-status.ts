@@ -1,12 +1,19 @@
 /** `status.parents` of a route: our entries as they should be, everybody else's as they are. */
 import type { Condition, RouteParentStatus } from "#lib/kube/types.ts";
+import type { WantedCondition } from "../../status/status-writer.ts";
 import { MESH_CONTROLLER } from "./controller.ts";
-import type { ParentVerdict } from "./route-verdict.ts";
+import type { ParentRef } from "./parent-ref.ts";
+
+/** What is to be said at one parent. */
+export interface ParentVerdict {
+  readonly parent: Pick<ParentRef, "written">;
+  readonly conditions: readonly WantedCondition[];
+}
 
 /** Longer messages are of no use to a reader; the API takes 32 KiB. */
 const MAX_MESSAGE = 1_000;
-/** The API takes no more entries than there can be parents. */
-const MAX_PARENTS = 32;
+/** The API takes no more entries of a route than there can be parents. */
+export const MAX_PARENTS = 32;
 
 const PARENT_FIELDS = ["group", "kind", "namespace", "name", "sectionName", "port"];
 
@@ -19,6 +26,7 @@ export function mergedParents(
   verdicts: readonly ParentVerdict[],
   generation: number,
   now: string,
+  most = MAX_PARENTS,
 ): RouteParentStatus[] | undefined {
   const ours = present.filter(isOurs);
   if (ours.some((entry) => isNewer(entry, generation))) return undefined;
@@ -36,7 +44,7 @@ export function mergedParents(
     wanted.delete(key);
   }
   for (const verdict of wanted.values()) {
-    if (merged.length < MAX_PARENTS) merged.push(entryOf(verdict, undefined, generation, now));
+    if (merged.length < most) merged.push(entryOf(verdict, undefined, generation, now));
   }
   return JSON.stringify(merged) === JSON.stringify(present) ? undefined : merged;
 }

@@ -3,14 +3,10 @@
 import { describeProblems } from "../../model/fields.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
 import type { WantedCondition } from "../../status/status-writer.ts";
-import { type BackendProblem, type BackendRef, resolveBackend } from "./backend-ref.ts";
+import { type BackendProblem, type BackendRef, type BeginsTls, resolveBackend } from "./backend-ref.ts";
 import type { ParentRef } from "./parent-ref.ts";
+import type { ParentVerdict } from "./parent-status.ts";
 import { type HttpFilters, isHttpRoute, type RouteFacts } from "./route-facts.ts";
-
-export interface ParentVerdict {
-  readonly parent: ParentRef;
-  readonly conditions: readonly WantedCondition[];
-}
 
 /** What became of a route at one parent. */
 export type Attachment =
@@ -24,9 +20,10 @@ export function parentVerdict(
   parent: ParentRef,
   attachment: Attachment,
   services: ServiceLookup,
+  beginsTls: BeginsTls,
 ): ParentVerdict {
   const accepted = acceptedCondition(route, attachment);
-  const conditions = [accepted, resolvedCondition(route, services)];
+  const conditions = [accepted, resolvedCondition(route, services, beginsTls)];
   if (accepted.status === "True" && route.dropped.length > 0) {
     const message = `Dropped Rule: ${describeProblems(route.dropped)}`;
     conditions.push({ type: "PartiallyInvalid", status: "True", reason: "UnsupportedValue", message });
@@ -63,8 +60,8 @@ function inForce(enforced: boolean): string {
 
 type RefProblem = BackendProblem | { readonly reason: "InvalidKind"; readonly message: string };
 
-function resolvedCondition(route: RouteFacts, services: ServiceLookup): WantedCondition {
-  const problems = [...refProblems(route, services)];
+function resolvedCondition(route: RouteFacts, services: ServiceLookup, beginsTls: BeginsTls): WantedCondition {
+  const problems = [...refProblems(route, services, beginsTls)];
   const [first] = problems;
   if (first === undefined) {
     return { type: "ResolvedRefs", status: "True", reason: "ResolvedRefs", message: "all references were found" };
@@ -73,9 +70,9 @@ function resolvedCondition(route: RouteFacts, services: ServiceLookup): WantedCo
   return { type: "ResolvedRefs", status: "False", reason: first.reason, message };
 }
 
-function* refProblems(route: RouteFacts, services: ServiceLookup): Generator<RefProblem> {
+function* refProblems(route: RouteFacts, services: ServiceLookup, beginsTls: BeginsTls): Generator<RefProblem> {
   for (const ref of backendsOf(route)) {
-    const { problem } = resolveBackend(ref, route.kind, services);
+    const { problem } = resolveBackend(ref, route.kind, services, beginsTls);
     if (problem !== undefined) yield problem;
   }
   if (!isHttpRoute(route)) return;

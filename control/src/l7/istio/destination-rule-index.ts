@@ -7,6 +7,9 @@ import { add, remove } from "./virtual-service-index.ts";
 
 /** All rules of one host, namespace and visibility as one: the first policy, the subsets of all. */
 export interface MergedRule {
+  readonly namespace: string;
+  /** Those that it is made of. */
+  readonly names: readonly string[];
   readonly policy: TrafficPolicyFacts | undefined;
   readonly subsets: ReadonlyMap<string, SubsetFacts>;
 }
@@ -58,7 +61,12 @@ function merged(rules: DestinationRuleFacts[]): MergedRule {
   for (const rule of same) {
     for (const [name, subset] of rule.subsets) if (!subsets.has(name)) subsets.set(name, subset);
   }
-  return { policy: same.find(({ policy }) => policy !== undefined)?.policy, subsets };
+  return {
+    namespace: first?.namespace ?? "",
+    names: same.map(({ name }) => name),
+    policy: same.find(({ policy }) => policy !== undefined)?.policy,
+    subsets,
+  };
 }
 
 function exports(rule: DestinationRuleFacts | undefined): string {

@@ -1,9 +1,6 @@
 /** What a DestinationRule says of talking to a set of endpoints, in blocks that are inherited one by one. */
 import { create } from "@bufbuild/protobuf";
 import {
-  type ClientTls,
-  ClientTls_Mode,
-  ClientTlsSchema,
   type ConnectionPool,
   ConnectionPoolSchema,
   HashCookieSchema,
@@ -22,6 +19,7 @@ import {
   WarmupSchema,
 } from "#proto/l7_pb.ts";
 import type { Fields } from "../../model/fields.ts";
+import { readTls, type TlsFacts } from "./tls-settings.ts";
 import { readDuration } from "./values.ts";
 
 export interface TrafficBlocks {
@@ -52,12 +50,6 @@ export interface PoolFacts {
   readonly upgrade: boolean | undefined;
   readonly useClientProtocol: boolean;
 }
-
-/** Disabled: cleartext, whatever the server wants. Mesh: the endpoint must be in the mesh. */
-export type TlsFacts =
-  | { readonly kind: "disabled" }
-  | { readonly kind: "mesh" }
-  | { readonly kind: "tls"; readonly tls: ClientTls };
 
 const UINT32 = 0xffff_ffff;
 const MAX_MAGLEV = 5_000_011;
@@ -292,42 +284,6 @@ function readOutlier(fields: Fields): OutlierDetection {
   if (old !== undefined && !fields.has("consecutive5xxErrors")) message.consecutive5xx = old;
   fields.refuseUnknown();
   return message;
-}
-
-function readTls(fields: Fields): TlsFacts {
-  const mode = fields.oneOf("mode", ["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]) ?? "DISABLE";
-  const sni = fields.string("sni") ?? "";
-  const subjectAltNames = fields.strings("subjectAltNames");
-  const skipVerify = fields.boolean("insecureSkipVerify") ?? false;
-  const ca = fields.string("caCertificates") ?? "";
-  const credential = fields.string("credentialName") ?? "";
-  const files = [fields.string("clientCertificate") ?? "", fields.string("privateKey") ?? ""];
-  fields.string("caCrl");
-  fields.refuseUnknown();
-  const others = fields.names().filter((name) => name !== "mode");
-  if (mode === "ISTIO_MUTUAL" && others.length > 0) fields.problem("", `ISTIO_MUTUAL takes no ${others.join(", ")}`);
-  if (skipVerify && (ca !== "" || subjectAltNames.length > 0)) {
-    fields.problem("insecureSkipVerify", "must not be set beside caCertificates or subjectAltNames");
-  }
-  if (mode === "MUTUAL" && credential === "" && files.includes("")) {
-    fields.problem("", "MUTUAL needs credentialName, or clientCertificate and privateKey");
-  }
-  if (mode === "DISABLE") return { kind: "disabled" };
-  if (mode === "ISTIO_MUTUAL") return { kind: "mesh" };
-  // Paths are those of a sidecar's own files, and Secrets of applications are not ours to read.
-  const unusable = mode === "MUTUAL" || credential !== "" || (ca !== "" && ca !== "system");
-  return {
-    kind: "tls",
-    tls: create(ClientTlsSchema, {
-      mode: mode === "MUTUAL" ? ClientTls_Mode.MUTUAL : ClientTls_Mode.SIMPLE,
-      sni,
-      subjectAltNames,
-      skipVerify,
-      unusable: unusable
-        ? "certificates of clients, and authorities other than the system's, are not available here"
-        : "",
-    }),
-  };
 }
 
 function readBudget(fields: Fields): RetryBudget {
