@@ -29,7 +29,12 @@ import { Authority } from "./ca/authority.ts";
 import { newSerialNumber, newSigningKey, pemOf } from "./ca/keys.ts";
 import { controlConfig } from "./config.ts";
 
-const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
+const ANYWHERE = {
+  SECURE_GRPC_ADDR: "127.0.0.1:0",
+  HTTP_ADDR: "127.0.0.1:0",
+  MONITORING_ADDR: "127.0.0.1:0",
+  HTTPS_ADDR: "127.0.0.1:0",
+};
 
 function pod(name: string, more: { node?: string; ip?: string; labels?: Record<string, string>; ready?: string } = {}) {
   const { node = "node-1", ip = "10.1.0.1", labels = { app: "web" }, ready = "True" } = more;

@@ -13,6 +13,9 @@ import {
   VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from "#lib/kube/types.ts";
+import { serveAdmission } from "./admission/admission-server.ts";
+import { decide } from "./admission/validator.ts";
+import { WebhookController } from "./admission/webhook-controller.ts";
 import { TokenAuthenticator } from "./auth/token-authenticator.ts";
 import { CertificateService } from "./ca/certificate-service.ts";
 import { NodeAuthorizer } from "./ca/node-authorizer.ts";
@@ -54,6 +57,7 @@ export interface Control {
   readonly grpcPort: number;
   readonly readyPort: number;
   readonly metricsPort: number;
+  readonly admissionPort: number;
   readonly model: MeshModel;
   /** Ends streams and writes in order. */
   stop(): Promise<void>;
@@ -170,6 +174,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   keeper.onChange(() => {
     onAuthority();
     distributor.refresh();
+    webhooks.refresh();
     void credentials.renew();
   });
   supervise("root keeper", keeper.run(signal));
@@ -184,6 +189,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     onLead: () => {
       for (const writer of writers) writer.refresh();
       allocator.refresh();
+      webhooks.refresh();
       classes.refresh();
       gateways.refresh();
       bindings.refresh();
@@ -192,6 +198,14 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     },
   });
   const leads = () => leader.leads;
+  const webhooks: WebhookController = new WebhookController({
+    client,
+    name: config.webhookConfiguration,
+    roots: () => keeper.authority.roots,
+    leads,
+    log,
+  });
+  supervise("webhook configuration", webhooks.run(signal));
   const writerOf = (type: ResourceType<IstioObject>) => new StatusWriter({ client, type, leads, log });
   const policies = writerOf(AUTHORIZATION_POLICIES);
   const peers = writerOf(PEER_AUTHENTICATIONS);
@@ -342,6 +356,26 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     "mesh model built",
   );
 
+  // ---- admission ------------------------------------------------------------------------------------------------
+  const { policies: waypointPolicies, routes } = resources;
+  const authorizer = authorizersOf(() => world.config.extensionProviders);
+  const around = {
+    model,
+    world,
+    policies: waypointPolicies,
+    routes,
+    authorizer,
+    ingressGateways: undefined,
+    templates: [],
+  };
+  const admission = await serveAdmission({
+    listen: config.admission,
+    credentials,
+    decide: (request) => decide(request, { settings: config.mesh, around: () => around }),
+    log,
+  });
+  opened.defer(() => admission.close());
+
   // ---- services -------------------------------------------------------------------------------------------------
   const authenticator = new TokenAuthenticator({
     review: (token, audiences) => client.reviewToken(token, audiences, signal),
@@ -395,6 +429,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     grpcPort: grpc.port,
     readyPort: readyServer.address.port,
     metricsPort: metricsServer.address.port,
+    admissionPort: admission.address.port,
     model,
     stop: () => running.disposeAsync(),
   };

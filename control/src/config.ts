@@ -25,6 +25,10 @@ export interface ControlConfig {
   readonly grpc: ListenAddress;
   readonly ready: ListenAddress;
   readonly metrics: ListenAddress;
+  /** Admission reviews. */
+  readonly admission: ListenAddress;
+  /** The ValidatingWebhookConfiguration that gets our roots. */
+  readonly webhookConfiguration: string;
   /** DNS names of the serving certificate. */
   readonly servingNames: readonly string[];
   readonly tokenAudiences: readonly string[];
@@ -78,6 +82,8 @@ export function controlConfig(env: Env): ControlConfig {
     grpc: listenAddress(env, "SECURE_GRPC_ADDR", ":15012"),
     ready: listenAddress(env, "HTTP_ADDR", ":8080"),
     metrics: listenAddress(env, "MONITORING_ADDR", ":15014"),
+    admission: listenAddress(env, "HTTPS_ADDR", ":15017"),
+    webhookConfiguration: envString(env, "VALIDATION_WEBHOOK_CONFIG_NAME", `weft-validator-${rootNamespace}`),
     servingNames: servingNames(rootNamespace, clusterDomain, list(env, "ISTIOD_CUSTOM_HOST", "")),
     tokenAudiences: list(env, "TOKEN_AUDIENCES", "istio-ca"),
     trustedNodeAccounts: nodeAccounts(env, `${rootNamespace}/ztunnel,${rootNamespace}/weft-agent`),

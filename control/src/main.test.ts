@@ -45,6 +45,7 @@ describe("weft-control", () => {
         SECURE_GRPC_ADDR: "127.0.0.1:0",
         HTTP_ADDR: "127.0.0.1:0",
         MONITORING_ADDR: "127.0.0.1:0",
+        HTTPS_ADDR: "127.0.0.1:0",
         ...env,
       },
     });
@@ -78,7 +79,7 @@ describe("weft-control", () => {
     expect(output).toContain(message);
   });
 
-  it.each(["SECURE_GRPC_ADDR", "HTTP_ADDR", "MONITORING_ADDR"])(
+  it.each(["SECURE_GRPC_ADDR", "HTTP_ADDR", "MONITORING_ADDR", "HTTPS_ADDR"])(
     "names the port of %s when it is taken",
     async (name) => {
       const holder = net.createServer().listen(0, "127.0.0.1");

@@ -4,11 +4,17 @@ import { wildcardsOf } from "../l7/istio/values.ts";
 import type { L7World } from "../l7/l7-world.ts";
 import type { AuthorizerProvider } from "../l7/security/authorizer.ts";
 import type { WaypointPolicies } from "../l7/security/waypoint-policies.ts";
+import type { Collection } from "../model/collection.ts";
 import { keyOfDefinition } from "../model/definition-index.ts";
 import type { MeshModel } from "../model/mesh-model.ts";
 import type { Labels } from "../model/meta.ts";
 import { selects } from "../model/selector-index.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
+
+interface Named {
+  readonly namespace: string;
+  readonly name: string;
+}
 
 /** A workload, or the template of some. */
 export interface Labelled {
@@ -40,13 +46,14 @@ export function findService({ model }: Surroundings, host: string, namespace: st
 /** Of one namespace, or of all. */
 export function* workloadsIn(around: Surroundings, namespace: string | undefined): Generator<Labelled> {
   const { pods, workloadEntries, serviceEntries } = around.model;
-  const isWanted = (each: Labelled) => namespace === undefined || each.namespace === namespace;
-  for (const pod of pods.values()) if (isWanted(pod)) yield pod;
-  for (const entry of workloadEntries.values()) if (isWanted(entry)) yield entry;
-  for (const entry of serviceEntries.values()) {
-    for (const { facts } of entry.endpoints) if (isWanted(facts)) yield facts;
+  const within = <T extends Named>(all: Collection<T>) =>
+    namespace === undefined ? all.values() : all.inNamespace(namespace);
+  yield* within(pods);
+  yield* within(workloadEntries);
+  for (const entry of within(serviceEntries)) for (const { facts } of entry.endpoints) yield facts;
+  for (const template of around.templates) {
+    if (namespace === undefined || template.namespace === namespace) yield template;
   }
-  for (const template of around.templates) if (isWanted(template)) yield template;
 }
 
 /** The labels of what stands behind a service. */

@@ -19,11 +19,25 @@ export interface ServingCredentialsOptions {
 
 export class ServingCredentials extends ServerCredentials {
   readonly #options: ServingCredentialsOptions;
+  readonly #followers = new Set<(context: SecureContextOptions) => void>();
   #timer: NodeJS.Timeout | undefined;
+  #context: SecureContextOptions;
 
   private constructor(options: ServingCredentialsOptions, context: SecureContextOptions) {
     super({ requestCert: false }, context);
     this.#options = options;
+    this.#context = context;
+  }
+
+  /** What other servers of ours show. */
+  get context(): SecureContextOptions {
+    return this.#context;
+  }
+
+  /** `take` gets each later context, until the returned function is called. */
+  follow(take: (context: SecureContextOptions) => void): () => void {
+    this.#followers.add(take);
+    return () => this.#followers.delete(take);
   }
 
   static async create(options: ServingCredentialsOptions): Promise<ServingCredentials> {
@@ -36,7 +50,9 @@ export class ServingCredentials extends ServerCredentials {
   async renew(): Promise<void> {
     clearTimeout(this.#timer);
     try {
-      this.updateSecureContextOptions(await issue(this.#options));
+      this.#context = await issue(this.#options);
+      this.updateSecureContextOptions(this.#context);
+      for (const take of this.#followers) take(this.#context);
       this.#schedule(TTL_MS / 2);
     } catch (error) {
       this.#options.log.error({ err: error }, "cannot renew our own certificate");

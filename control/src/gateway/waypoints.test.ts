@@ -22,7 +22,12 @@ import { FakeKube } from "../../../test/helpers/fake-kube.ts";
 import { type Control, startControl } from "../app.ts";
 import { controlConfig } from "../config.ts";
 
-const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
+const ANYWHERE = {
+  SECURE_GRPC_ADDR: "127.0.0.1:0",
+  HTTP_ADDR: "127.0.0.1:0",
+  MONITORING_ADDR: "127.0.0.1:0",
+  HTTPS_ADDR: "127.0.0.1:0",
+};
 const MESH = { name: "mesh", port: 15008, protocol: "HBONE" };
 const WEB = "shop/web.shop.svc.cluster.local";
 

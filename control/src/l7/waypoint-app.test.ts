@@ -23,7 +23,12 @@ import { publicJwk } from "../../../test/helpers/public-jwk.ts";
 import { type Control, startControl } from "../app.ts";
 import { controlConfig } from "../config.ts";
 
-const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
+const ANYWHERE = {
+  SECURE_GRPC_ADDR: "127.0.0.1:0",
+  HTTP_ADDR: "127.0.0.1:0",
+  MONITORING_ADDR: "127.0.0.1:0",
+  HTTPS_ADDR: "127.0.0.1:0",
+};
 const HOST = "web.shop.svc.cluster.local";
 const WEB = `shop/${HOST}`;
 

@@ -5,6 +5,8 @@ export interface Problem {
   /** Such as `spec.rules[0].from[1].source.ipBlocks[0]`. */
   readonly field: string;
   readonly reason: string;
+  /** It makes sense, and another mesh may do it; here it is not done. */
+  readonly unsupported?: true;
 }
 
 export class Fields {
@@ -29,6 +31,11 @@ export class Fields {
   /** Notes a problem of the field `name`, or of the whole object when empty. */
   problem(name: string, reason: string): void {
     this.#problems.push({ field: name === "" ? this.path : `${this.path}.${name}`, reason });
+  }
+
+  /** Notes something that makes sense and is not done here. */
+  unsupported(name: string, reason: string): void {
+    this.#problems.push({ field: `${this.path}.${name}`, reason, unsupported: true });
   }
 
   has(name: string): boolean {

@@ -1,8 +1,8 @@
 /** Services and ServiceEntries. */
 
-import { serviceKey } from "#lib/xds/types.ts";
 import { AppProtocol } from "#proto/workload_pb.ts";
 import { protocolName } from "../../model/app-protocol.ts";
+import { keyOf } from "../../model/meta.ts";
 import type { ServiceDefinition } from "../../model/service-definition.ts";
 import { SYSTEM_NAMESPACES } from "../kinds.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -59,19 +59,15 @@ function checkProtocols(
   { model }: Surroundings,
   say: Say,
 ): void {
-  for (const definition of definitions) {
-    for (const other of model.serviceEntries.values()) {
-      if (`${other.namespace}/${other.name}` === key) continue;
-      const same = other.definitions.find(({ hostname }) => hostname === definition.hostname);
-      for (const port of same?.ports ?? []) {
-        const own = definition.ports.find(({ number }) => number === port.number);
-        if (own === undefined || own.appProtocol === port.appProtocol) continue;
-        const what = `${definition.hostname}:${port.number}`;
-        say(
-          "IST0177",
-          `${what} is ${protocolName(own.appProtocol)} here and ${protocolName(port.appProtocol)} in ServiceEntry ${serviceKey(other.namespace, other.name)}`,
-          "spec.ports",
-        );
+  const byHost = new Map(definitions.map((definition) => [definition.hostname, definition]));
+  for (const other of model.serviceEntries.values()) {
+    if (keyOf(other) === key) continue;
+    for (const { hostname, ports } of other.definitions) {
+      for (const { number, appProtocol } of ports) {
+        const own = byHost.get(hostname)?.ports.find((port) => port.number === number);
+        if (own === undefined || own.appProtocol === appProtocol) continue;
+        const text = `${hostname}:${number} is ${protocolName(own.appProtocol)} here and ${protocolName(appProtocol)} in ServiceEntry ${keyOf(other)}`;
+        say("IST0177", text, "spec.ports");
       }
     }
   }

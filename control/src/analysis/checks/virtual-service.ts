@@ -141,15 +141,12 @@ function checkEffect(facts: VirtualServiceFacts, around: Surroundings, say: Say)
 }
 
 function servicesOf({ hosts }: VirtualServiceFacts, { model }: Surroundings): ServiceDefinition[] {
-  const found = new Map<string, ServiceDefinition>();
-  const definitions = [
-    ...model.services.values(),
-    ...[...model.serviceEntries.values()].flatMap((entry) => entry.definitions),
-  ];
-  for (const definition of definitions) {
-    if (hosts.some((host) => hostCovers(host, definition.hostname))) found.set(keyOfDefinition(definition), definition);
-  }
-  return [...found.values()];
+  const exact = new Set(hosts);
+  const wildcards = hosts.filter((host) => host.startsWith("*"));
+  const isMeant = ({ hostname }: ServiceDefinition) =>
+    exact.has(hostname) || wildcards.some((host) => hostCovers(host, hostname));
+  const entries = [...model.serviceEntries.values()].flatMap(({ definitions }) => definitions);
+  return [...model.services.values(), ...entries].filter(isMeant);
 }
 
 function checkClaims(

@@ -69,7 +69,7 @@ export function readTrafficPolicy(fields: Fields): TrafficPolicyFacts {
   }
   const blocks = readBlocks(fields);
   if (fields.names().length === 0) fields.problem("", "must not be empty");
-  if (fields.has("tunnel")) fields.problem("tunnel", "is not supported: waypoints tunnel by HBONE");
+  if (fields.has("tunnel")) fields.unsupported("tunnel", "is not supported: waypoints tunnel by HBONE");
   fields.refuseUnknown();
   return { ...blocks, ports };
 }
@@ -83,7 +83,7 @@ function readBlocks(fields: Fields): TrafficBlocks {
   const budget = fields.object("retryBudget");
   const version = proxy?.oneOf("version", ["V1", "V2"]) ?? "V1";
   proxy?.refuseUnknown();
-  if (proxy !== undefined && version === "V1") proxy.problem("version", "only V2 is supported");
+  if (proxy !== undefined && version === "V1") proxy.unsupported("version", "only V2 is supported");
   return {
     ...(loadBalancer === undefined ? {} : { loadBalancer: readLoadBalancer(loadBalancer) }),
     ...(pool === undefined ? {} : { pool: readPool(pool) }),
@@ -123,7 +123,8 @@ function readLoadBalancer(fields: Fields): LoadBalancerFacts {
     warmup?.refuseUnknown();
   }
   const locality = fields.object("localityLbSetting");
-  if (fields.has("zoneAwareLbSetting")) fields.problem("zoneAwareLbSetting", "is not supported; use localityLbSetting");
+  if (fields.has("zoneAwareLbSetting"))
+    fields.unsupported("zoneAwareLbSetting", "is not supported; use localityLbSetting");
   fields.refuseUnknown();
   return {
     message,
