@@ -1,4 +1,5 @@
 /** Kubernetes' label selectors with expressions. */
+import { meetsRequirement } from "#lib/kube/requirement.ts";
 import type { Fields } from "./fields.ts";
 import type { Labels } from "./meta.ts";
 import { selects } from "./selector-index.ts";
@@ -28,20 +29,8 @@ export function readLabelSelector(fields: Fields | undefined): LabelSelector | u
 export function matchesSelector({ labels, expressions }: LabelSelector, candidate: Labels): boolean {
   return (
     selects(labels, candidate) &&
-    expressions.every(({ key, operator, values }) => {
-      const value = Object.hasOwn(candidate, key) ? candidate[key] : undefined;
-      switch (operator) {
-        case "In":
-          return value !== undefined && values.includes(value);
-        case "NotIn":
-          return value === undefined || !values.includes(value);
-        case "Exists":
-          return value !== undefined;
-        case "DoesNotExist":
-          return value === undefined;
-        default:
-          return false;
-      }
-    })
+    expressions.every((each) =>
+      meetsRequirement(Object.hasOwn(candidate, each.key) ? candidate[each.key] : undefined, each),
+    )
   );
 }

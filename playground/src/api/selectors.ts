@@ -1,4 +1,5 @@
 /** Label and field selectors, in the text forms of the query string and the structured form of a spec. */
+import { meetsRequirement } from "#lib/kube/requirement.ts";
 import { badRequest } from "./errors.ts";
 import { type Obj, valueAt } from "./objects.ts";
 
@@ -80,26 +81,7 @@ export function matchesSelector(selector: LabelSelector | undefined, labels: Lab
   if (selector === undefined) return false;
   const have = labels ?? {};
   const equal = Object.entries(selector.matchLabels ?? {}).every(([key, value]) => have[key] === value);
-  return equal && (selector.matchExpressions ?? []).every((expression) => matchesExpression(expression, have));
-}
-
-function matchesExpression(
-  expression: { key: string; operator: string; values?: string[] },
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  const value = labels[expression.key];
-  switch (expression.operator) {
-    case "In":
-      return value !== undefined && (expression.values ?? []).includes(value);
-    case "NotIn":
-      return value === undefined || !(expression.values ?? []).includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-    default:
-      return false;
-  }
+  return equal && (selector.matchExpressions ?? []).every((each) => meetsRequirement(have[each.key], each));
 }
 
 /** The text form, as the scale subresource shows it. */

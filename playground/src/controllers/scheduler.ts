@@ -1,4 +1,5 @@
 /** The scheduler: the fitting node with the fewest siblings, then with the fewest pods. Resources are not counted. */
+import { meetsRequirement } from "#lib/kube/requirement.ts";
 import { clone, controllerOf, timestamp } from "../api/objects.ts";
 import { isFinished, type NodeObject, type NodeSelectorTerm, type Pod, type PodSpec } from "../kinds/types.ts";
 import { type Context, type Controller, keyOfObject } from "./context.ts";
@@ -37,23 +38,9 @@ export function fitsNode(spec: PodSpec, node: NodeObject): boolean {
 
 function matchesTerm(term: NodeSelectorTerm, node: NodeObject): boolean {
   const labels = node.metadata.labels ?? {};
-  const test = (value: string | undefined, operator: string, values: readonly string[] = []) => {
-    switch (operator) {
-      case "In":
-        return value !== undefined && values.includes(value);
-      case "NotIn":
-        return value === undefined || !values.includes(value);
-      case "Exists":
-        return value !== undefined;
-      case "DoesNotExist":
-        return value === undefined;
-      default:
-        return false;
-    }
-  };
   return (
-    (term.matchExpressions ?? []).every((each) => test(labels[each.key], each.operator, each.values)) &&
-    (term.matchFields ?? []).every((each) => test(node.metadata.name, each.operator, each.values))
+    (term.matchExpressions ?? []).every((each) => meetsRequirement(labels[each.key], each)) &&
+    (term.matchFields ?? []).every((each) => meetsRequirement(node.metadata.name, each))
   );
 }
 
