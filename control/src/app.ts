@@ -7,6 +7,7 @@ import {
   DESTINATION_RULES,
   type IstioObject,
   PEER_AUTHENTICATIONS,
+  REQUEST_AUTHENTICATIONS,
   type ResourceType,
   SERVICE_ENTRIES,
   TELEMETRIES,
@@ -26,7 +27,10 @@ import { ServingCredentials } from "./ca/serving-credentials.ts";
 import type { ControlConfig } from "./config.ts";
 import { ClassController } from "./gateway/class-controller.ts";
 import { GatewayController } from "./gateway/gateway-controller.ts";
+import { PROGRAM_ACCEPTED } from "./gateway/program-accepted.ts";
 import { ProgramAnswers } from "./gateway/program-answers.ts";
+import { refusalRemarks } from "./gateway/refusal-remarks.ts";
+import { RouteCounts } from "./gateway/route-counts.ts";
 import { serveGrpc } from "./grpc-server.ts";
 import { plain, serveHttp } from "./http-server.ts";
 import { joined, modelInputs, type Verdicts } from "./kube/inputs.ts";
@@ -36,6 +40,7 @@ import { meshConfigInput } from "./kube/mesh-config-input.ts";
 import { BackendTlsReporter } from "./l7/backend-tls/reporter.ts";
 import { CredentialKeeper } from "./l7/credentials/credential-keeper.ts";
 import { L7World } from "./l7/l7-world.ts";
+import { RESOLVED_REFS } from "./l7/program-clusters.ts";
 import { authorizersOf } from "./l7/security/authorizer.ts";
 import { WaypointPrograms } from "./l7/waypoint-programs.ts";
 import { WaypointResources } from "./l7/waypoint-resources.ts";
@@ -46,6 +51,8 @@ import { MeshModel } from "./model/mesh-model.ts";
 import { keyOf } from "./model/meta.ts";
 import { objectFinding, policyFinding } from "./status/findings.ts";
 import { IpAllocator } from "./status/ip-allocator.ts";
+import { RemarkWriter } from "./status/remark-writer.ts";
+import { Remarks } from "./status/remarks.ts";
 import { StatusWriter } from "./status/status-writer.ts";
 import { VerdictLog } from "./status/verdict-log.ts";
 import { WaypointBoundWriter } from "./status/waypoint-bound.ts";
@@ -107,6 +114,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     },
     onBinding: (definition, binding) => {
       bindings.found(definition, binding);
+      routeCounts.bindingChanged();
       resources.bindingChanged(definition);
       if (definition.source === "Service") backendTls.serviceChanged(definition.namespace, definition.name);
     },
@@ -116,6 +124,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       if (pushing) scheduler.changed();
     },
     onConfig: () => resources.configChanged(),
+    onRemarks: (source, said) => remarks.set(source, said),
     onBackendTls: (services, gone) => {
       if (gone !== undefined) backendTls.forget(gone);
       for (const { namespace, name } of services) {
@@ -195,6 +204,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       bindings.refresh();
       resources.refresh();
       backendTls.refresh();
+      remarkWriter.refresh();
     },
   });
   const leads = () => leader.leads;
@@ -223,7 +233,11 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const leadsLoaded = () => leader.leads && pushing;
   const classes = new ClassController({ client, model, leads: leadsLoaded, log });
   const answers = new ProgramAnswers();
-  answers.onChange((gateway) => gateways.check(gateway));
+  answers.onChange((gateway) => {
+    gateways.checkStatus(gateway);
+    const { refusals } = answers.state(gateway);
+    remarks.set(`program of ${gateway}`, refusalRemarks(gateway, refusals, programs.origins(gateway)));
+  });
   const gateways = new GatewayController({
     client,
     model,
@@ -231,9 +245,23 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     settings: { ...config.mesh, image: config.image, tokenAudience: config.tokenAudiences[0] ?? "" },
     leads: leadsLoaded,
     log,
-    attachedRoutes: () => 0,
+    attachedRoutes: (gateway, listener) => routeCounts.of(gateway, listener),
   });
   const told = new VerdictLog(log);
+  const remarks: Remarks = new Remarks((object) => {
+    remarkWriter.check(object);
+    resources.remarkChanged(object);
+    backendTls.remarkChanged(object);
+  });
+  const remarkWriter = new RemarkWriter({
+    client,
+    remarks,
+    types: [AUTHORIZATION_POLICIES, DESTINATION_RULES, REQUEST_AUTHENTICATIONS, VIRTUAL_SERVICES],
+    conditions: new Set([PROGRAM_ACCEPTED, RESOLVED_REFS]),
+    leads: leadsLoaded,
+    log,
+  });
+  supervise("remarks", remarkWriter.run(signal));
   const resources = new WaypointResources({
     client,
     leads: leadsLoaded,
@@ -245,12 +273,14 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       isBound: (definition) => model.bound.gatewayOfService(keyOfDefinition(definition)) !== undefined,
     },
     beginsTls: world.beginsTls,
+    remarks,
     rootNamespace,
     trustDomains: () => [world.config.trustDomain ?? config.mesh.trustDomain, ...world.config.trustDomainAliases],
     provider: authorizersOf(() => world.config.extensionProviders),
     blockedJwksAddresses: config.blockedJwksAddresses,
     onService: (key) => world.routesChanged(key),
     onTarget: (target) => world.policiesChanged(target),
+    onRoute: (id) => routeCounts.routeChanged(id),
     onPolicy: () => world.policiesChanged(),
     onJwt: () => world.policiesChanged(),
     // Before everything is loaded, a target may seem missing that is not.
@@ -259,8 +289,10 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     },
     onVerdict: (kind, verdict) => {
       if (verdict.facts !== undefined) told.note(kind, verdict);
+      remarkWriter.seen(kind, verdict.object);
     },
   });
+  const routeCounts = new RouteCounts(model, resources.routes, (gateway) => gateways.checkStatus(gateway));
   const gatewayOf = (service: string) => model.bound.gatewayOfService(service);
   const { serviceLookup: services } = model;
   const backendTls = new BackendTlsReporter({
@@ -270,6 +302,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     policies: world.backendTls,
     credentials: secrets,
     services,
+    remarks,
     gatewayOf,
   });
   supervise("statuses of BackendTLSPolicies", backendTls.run(signal));
@@ -306,10 +339,12 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     virtualService: (verdict) => {
       told.note(VIRTUAL_SERVICES.kind, verdict);
       virtualServices.found(objectFinding(verdict));
+      remarkWriter.seen(VIRTUAL_SERVICES.kind, verdict.object);
     },
     destinationRule: (verdict) => {
       told.note(DESTINATION_RULES.kind, verdict);
       destinationRules.found(objectFinding(verdict));
+      remarkWriter.seen(DESTINATION_RULES.kind, verdict.object);
     },
     telemetry: (verdict) => {
       told.note(TELEMETRIES.kind, verdict);
@@ -351,6 +386,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   gateways.refresh();
   resources.refresh();
   backendTls.refresh();
+  remarkWriter.refresh();
   log.info(
     { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
     "mesh model built",

@@ -49,21 +49,36 @@ export interface GatewayControllerOptions {
 export class GatewayController {
   readonly #options: GatewayControllerOptions;
   readonly #queue: WorkQueue;
+  readonly #statuses: WorkQueue;
+  /** What came of the last time that a Gateway's objects were applied. */
+  readonly #last = new Map<string, Pick<Deployed, "addresses" | "readyPods" | "failure">>();
   /** Names of the Deployments that were made, by `namespace/<value of the gateway-name label>`. */
   readonly #made = new Map<string, Set<string>>();
 
   constructor(options: GatewayControllerOptions) {
     this.#options = options;
+    const onError = (gateway: string, error: unknown) =>
+      options.log.warn({ gateway, err: error }, "cannot bring a waypoint up to date");
     this.#queue = new WorkQueue({
       work: (key, signal) => this.#reconcile(key, signal),
       concurrency: CONCURRENCY,
-      onError: (gateway, error) => options.log.warn({ gateway, err: error }, "cannot bring a waypoint up to date"),
+      onError,
+    });
+    this.#statuses = new WorkQueue({
+      work: (key, signal) => this.#tellAgain(key, signal),
+      concurrency: CONCURRENCY,
+      onError,
     });
   }
 
-  /** A Gateway changed, or what is to be said of it. */
+  /** A Gateway changed, or what is made for it. */
   check(key: string): void {
     if (this.#options.leads()) this.#queue.add(key);
+  }
+
+  /** What is to be said of a Gateway changed, and nothing that is made for it. */
+  checkStatus(key: string): void {
+    if (this.#options.leads() && this.#last.has(key)) this.#statuses.add(key);
   }
 
   /** This replica leads now. */
@@ -90,7 +105,7 @@ export class GatewayController {
       },
       onError: (error) => log.warn({ err: error }, "cannot watch the waypoints' Deployments"),
     });
-    await Promise.all([deployments.run(signal), this.#queue.run(signal)]);
+    await Promise.all([deployments.run(signal), this.#queue.run(signal), this.#statuses.run(signal)]);
   }
 
   #note(object: Deployment): void {
@@ -115,10 +130,22 @@ export class GatewayController {
     for (const made of this.#made.get(`${namespace}/${shortened(name)}`) ?? []) {
       if (served === undefined || made !== resourceName(served)) await this.#remove(namespace, made, name, signal);
     }
-    if (gateway === undefined) return;
+    if (gateway === undefined) {
+      this.#last.delete(key);
+      return;
+    }
     const deployed = served === undefined ? this.#nothing(key) : await this.#deploy(served, key, signal);
+    const { addresses, readyPods, failure } = deployed;
+    this.#last.set(key, { addresses, readyPods, ...(failure === undefined ? {} : { failure }) });
     await this.#tell(gateway, deployed, signal);
     if (deployed.failure !== undefined) throw new Error(deployed.failure);
+  }
+
+  async #tellAgain(key: string, signal: AbortSignal): Promise<void> {
+    const gateway = this.#options.model.waypoints.find(key);
+    const last = this.#last.get(key);
+    if (gateway !== undefined && last !== undefined && this.#options.leads())
+      await this.#tell(gateway, { ...this.#nothing(key), ...last }, signal);
   }
 
   #nothing(key: string): Deployed {

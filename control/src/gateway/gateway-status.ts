@@ -3,6 +3,7 @@ import type { Condition, GatewayObject, ListenerStatus } from "#lib/kube/types.t
 import { L7_TYPE_PREFIX } from "#lib/xds/types.ts";
 import { type GatewayFacts, type GatewayListener, gatewayProblem, listenerProblem } from "../model/gateway.ts";
 import type { WantedCondition } from "../status/status-writer.ts";
+import { PROGRAM_ACCEPTED } from "./program-accepted.ts";
 import type { ProgramState } from "./program-answers.ts";
 
 /** What has come of a Gateway. */
@@ -19,7 +20,6 @@ export interface Deployed {
 
 type GatewayStatus = NonNullable<GatewayObject["status"]>;
 
-export const PROGRAM_ACCEPTED = "weft.dev/ProgramAccepted";
 /** Longer messages are of no use to a reader. */
 const MAX_MESSAGE = 1_000;
 const GROUP = "gateway.networking.k8s.io";

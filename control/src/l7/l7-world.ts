@@ -1,5 +1,6 @@
 /** Everything that waypoints' programs are made of, and who is told when some of it changes. */
 import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
+import type { Remark } from "../status/remarks.ts";
 import { BackendTlsPolicies, type ServiceName } from "./backend-tls/policies.ts";
 import type { BackendTlsPolicyFacts } from "./backend-tls/policy.ts";
 import { type CredentialSource, NO_CREDENTIALS } from "./credentials/credential-ref.ts";
@@ -38,6 +39,8 @@ export interface WorldEvents {
   readonly onConfig?: () => void;
   /** Another BackendTLSPolicy may be in force for these, or one is gone. */
   readonly onBackendTls?: (services: readonly ServiceName[], gone: BackendTlsPolicyFacts | undefined) => void;
+  /** All that `source` says of objects now. */
+  readonly onRemarks?: (source: string, remarks: readonly Remark[]) => void;
   /** A fault of ours: what is made of this object is out of date. */
   readonly onFailure?: (kind: string, key: string, error: unknown) => void;
 }
@@ -115,6 +118,10 @@ export class L7World {
 
   credentialChanged(key: string): void {
     this.#tell((each) => each.credentialChanged(key));
+  }
+
+  remark(source: string, remarks: readonly Remark[]): void {
+    this.#events.onRemarks?.(source, remarks);
   }
 
   failed(kind: string, key: string, error: unknown): void {

@@ -12,9 +12,10 @@ import { AddressSchema, type Workload } from "#proto/workload_pb.ts";
 import { OwnedNames } from "../model/owned-names.ts";
 import type { ResourceTable } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
+import type { ObjectId } from "../status/remarks.ts";
 import { backendTlsPlan } from "./backend-tls/plan.ts";
 import { type ClusterTarget, compileCluster, compileEndpoints, type LabelledWorkload } from "./cluster.ts";
-import { resolveTls, type TlsPlan } from "./credentials/client-tls.ts";
+import { resolveTls, type TlsPlan, type TlsProblem } from "./credentials/client-tls.ts";
 import { type CredentialRef, credentialKey } from "./credentials/credential-ref.ts";
 import { blocksFor, type MergedRule } from "./istio/destination-rule-index.ts";
 import { destinationRuleTls } from "./istio/tls-plan.ts";
@@ -44,6 +45,8 @@ export interface ClusterTables {
 }
 
 const NO_LABELS = {};
+/** Of a DestinationRule: present only while something that it names cannot be had. */
+export const RESOLVED_REFS = "ResolvedRefs";
 const NOT_YET = create(ClientTlsSchema, { unusable: "its certificates are being read" });
 
 export class ProgramClusters {
@@ -139,6 +142,7 @@ export class ProgramClusters {
   /** Nobody asks for the program any more. */
   close(): void {
     for (const name of [...this.#credentials.keys()]) this.#wantCredentials(name, []);
+    for (const name of [...this.#requests.keys()]) this.#remark(name, undefined);
   }
 
   flush(): void {
@@ -169,6 +173,7 @@ export class ProgramClusters {
       (request.subset !== "" && subset === undefined)
     ) {
       this.#wantCredentials(name, []);
+      this.#remark(name, undefined);
       clusters.delete(name);
       endpoints.delete(name);
       return;
@@ -211,6 +216,7 @@ export class ProgramClusters {
     const plan = this.#tlsPlan(target, blocks, rule);
     const resolved = plan && resolveTls(plan, this.#world.credentials);
     this.#wantCredentials(name, resolved?.refs ?? []);
+    this.#remark(name, resolved?.problem);
     return resolved && (resolved.tls ?? "loading");
   }
 
@@ -232,6 +238,34 @@ export class ProgramClusters {
       ruleNamespace: rule?.namespace ?? rootNamespace,
       grants,
     });
+  }
+
+  /** What a cluster is made of, beside its service. */
+  sourcesOf(name: string): readonly ObjectId[] {
+    const request = this.#requests.get(name);
+    const definition = request && this.definitionOf(request.host);
+    if (request === undefined || definition === undefined) return [];
+    const port = definition.ports.find(({ number }) => number === request.port);
+    const policy = port && this.#world.backendTls.forPort(definition, port);
+    const rule = this.ruleOf(definition);
+    return [
+      ...(policy === undefined ? [] : [`BackendTLSPolicy/${policy.namespace}/${policy.name}` as const]),
+      ...(rule?.names ?? []).map((each) => `DestinationRule/${rule?.namespace}/${each}` as const),
+    ];
+  }
+
+  /** Policies have statuses of their own kind for this. */
+  #remark(name: string, problem: TlsProblem | undefined): void {
+    const { namespace, name: waypoint } = this.#waypoint;
+    const rules =
+      problem === undefined ? [] : this.sourcesOf(name).filter((each) => each.startsWith("DestinationRule/"));
+    this.#world.remark(
+      `tls of ${namespace}/${waypoint} ${name}`,
+      rules.map((object) => {
+        const message = `at waypoint ${namespace}/${waypoint}: ${problem?.message}; nothing is sent without it`;
+        return { object, condition: { type: RESOLVED_REFS, status: "False", reason: problem?.reason ?? "", message } };
+      }),
+    );
   }
 
   #wantCredentials(name: string, refs: readonly CredentialRef[]): void {

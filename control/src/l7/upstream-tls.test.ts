@@ -106,8 +106,16 @@ describe("TLS from a waypoint to its servers", () => {
     expect(tlsOf(client)).toBeUndefined();
     putRule({ mode: "MUTUAL", credentialName: "web", subjectAltNames: ["a.example"], sni: "b.example" });
     await eventually("the refusal", () => tlsOf(client)?.unusable.includes("Secret shop/web does not exist"));
+    const told = () =>
+      kube.read(DESTINATION_RULES, "shop", "web")?.status?.conditions?.find(({ type }) => type === "ResolvedRefs");
+    await eventually("the rule's condition", () => told()?.reason === "InvalidCertificateRef");
+    expect(told()).toMatchObject({
+      status: "False",
+      message: "at waypoint shop/shop: Secret shop/web does not exist; nothing is sent without it",
+    });
     putSecret("web", { "tls.crt": pair.chain, "tls.key": pair.key, "ca.crt": ca.root });
     await eventually("the certificate", () => tlsOf(client)?.certificateChain === pair.chain);
+    await eventually("no complaint", () => told() === undefined);
     expect(tlsOf(client)).toMatchObject({
       privateKey: pair.key,
       ca: ca.root,

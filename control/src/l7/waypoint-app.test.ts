@@ -6,6 +6,8 @@ import { eventually } from "#lib/eventually.ts";
 import {
   AUTHORIZATION_POLICIES,
   CONFIG_MAPS,
+  type Condition,
+  DESTINATION_RULES,
   GATEWAYS,
   HTTP_ROUTES,
   type KubeObject,
@@ -129,6 +131,8 @@ describe("a waypoint's program", () => {
           ],
         ]),
     );
+    const attached = () => kube.read(GATEWAYS, "shop", "wp")?.status?.listeners?.map((each) => each.attachedRoutes);
+    await eventually("the listener's count", () => attached()?.[0] === 1);
     await eventually("the status", () => {
       const [entry] = kube.read(HTTP_ROUTES, "shop", "split")?.status?.parents ?? [];
       return entry?.conditions?.every(
@@ -137,6 +141,60 @@ describe("a waypoint's program", () => {
     });
     kube.remove(HTTP_ROUTES, "shop", "split");
     await eventually("no routes of the API", () => !routes().some(({ origin }) => origin.startsWith("HTTPRoute")));
+    await eventually("nobody in the count", () => attached()?.[0] === 0);
+  });
+
+  it("is complained of where the part that cannot be run was written, for as long as it cannot", async () => {
+    put(1, [90, 10]);
+    kube.put(AUTHORIZATION_POLICIES, {
+      metadata: { namespace: "shop", name: "deny", uid: "deny", generation: 1 },
+      spec: { targetRefs: [{ kind: "Service", name: "web" }], action: "DENY", rules: [{}] },
+    });
+    kube.put(DESTINATION_RULES, {
+      metadata: { namespace: "shop", name: "one", uid: "one", generation: 7 },
+      spec: { host: "v1", trafficPolicy: { outlierDetection: {} } },
+    });
+    await eventually("the route", () => routes()[0]?.origin === "HTTPRoute/shop/split");
+    const refused = new Map([
+      ["Destination", `${WEB}: port 80: route 0 (x) of HTTPRoute/shop/split: no; of HTTPRoute/other/foreign: no`],
+      ["Cluster", "outbound|80||v1.shop.svc.cluster.local: no such table"],
+      ["Policy", "shop/deny: cannot"],
+    ]);
+    waypoint.judge = ({ typeUrl: type }) => refused.get(type.slice(typeUrl("").length));
+    put(2, [80, 20]);
+    kube.put(AUTHORIZATION_POLICIES, {
+      metadata: { namespace: "shop", name: "deny", uid: "deny", generation: 2 },
+      spec: {
+        targetRefs: [{ kind: "Service", name: "web" }],
+        action: "DENY",
+        rules: [{ to: [{ operation: { ports: ["1"] } }] }],
+      },
+    });
+    kube.put(DESTINATION_RULES, {
+      metadata: { namespace: "shop", name: "one", uid: "one", generation: 8 },
+      spec: { host: "v1", trafficPolicy: { connectionPool: { tcp: { maxConnections: 7 } } } },
+    });
+    const told = (conditions: readonly Condition[] = []) =>
+      conditions.filter(({ type }) => type === "weft.dev/ProgramAccepted");
+    const ofRoute = () => told(kube.read(HTTP_ROUTES, "shop", "split")?.status?.parents?.[0]?.conditions);
+    const ofRule = () => told(kube.read(DESTINATION_RULES, "shop", "one")?.status?.conditions);
+    const ofPolicy = () => told(kube.read(AUTHORIZATION_POLICIES, "shop", "deny")?.status?.conditions);
+    for (const [what, of] of Object.entries({ ofRoute, ofRule, ofPolicy })) {
+      await eventually(what, () => of()[0]?.status === "False");
+      expect(of()[0]?.reason).toBe("ResourcesRefused");
+    }
+    expect(ofRule()[0]?.message).toContain("no such table");
+    expect(ofRule()[0]?.observedGeneration).toBe(8);
+    expect(condition(kube.read(AUTHORIZATION_POLICIES, "shop", "deny"), "WaypointAccepted")).toBe("True/Accepted");
+    refused.clear();
+    put(3, [70, 30]);
+    await eventually("no complaint about the route", () => ofRoute().length === 0);
+    kube.remove(AUTHORIZATION_POLICIES, "shop", "deny");
+    kube.put(DESTINATION_RULES, {
+      metadata: { namespace: "shop", name: "one", uid: "one", generation: 9 },
+      spec: { host: "v1", trafficPolicy: { connectionPool: { tcp: { maxConnections: 8 } } } },
+    });
+    await eventually("no complaint about the rule", () => ofRule().length === 0);
   });
 
   it("asks the authorizer that the mesh's configuration names, once it does", async () => {

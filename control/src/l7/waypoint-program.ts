@@ -4,10 +4,11 @@
  */
 
 import { hash } from "node:crypto";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { L7_TYPE_URLS, type L7TypeUrl, type TypeUrl } from "#lib/xds/types.ts";
 import {
   ClusterSchema,
+  type Destination,
   DestinationSchema,
   EndpointsSchema,
   JwtSchema,
@@ -21,6 +22,7 @@ import { keyOfDefinition } from "../model/definition-index.ts";
 import { OwnedNames } from "../model/owned-names.ts";
 import { ResourceTable, type TableChange } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
+import type { ObjectId } from "../status/remarks.ts";
 import type { ClusterNamer } from "./destination.ts";
 import type { HostPort } from "./istio/http-rule.ts";
 import { DEFAULT_RETRY } from "./istio/http-traits.ts";
@@ -116,6 +118,15 @@ export class WaypointProgram {
     this.#dirtyWorkloads.clear();
     this.#dirtySettings = false;
   }
+
+  /** The objects that parts of it are made of. */
+  readonly origins = {
+    ofCluster: (name: string): readonly ObjectId[] => this.#clusters.sourcesOf(name),
+    ofDestination: (name: string): readonly ObjectId[] => {
+      const message = this.tables.Destination.get(name)?.message;
+      return message === undefined ? [] : originsOf(fromBinary(DestinationSchema, message));
+    },
+  };
 
   flush(): ReadonlyMap<TypeUrl, TableChange> {
     this.derive();
@@ -402,6 +413,16 @@ export class WaypointProgram {
     for (const name of [...this.tables.Jwt.names()]) if (!rules.has(name)) this.tables.Jwt.delete(name);
     this.#clusters.use("policies", used);
   }
+}
+
+function originsOf({ ports }: Destination): ObjectId[] {
+  const chains = ports.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
+  const origins = chains.flatMap(({ http, tls, tcp }) => [
+    ...(http?.hosts ?? []).flatMap(({ routes }) => routes.map(({ origin }) => origin)),
+    ...tls.map(({ route }) => route?.origin ?? ""),
+    ...tcp.map(({ origin }) => origin),
+  ]);
+  return [...new Set(origins)].filter((origin): origin is ObjectId => origin.split("/").length === 3);
 }
 
 function hostOf(key: string): string {

@@ -1,5 +1,7 @@
 /** The programs of all waypoints that somebody has asked for. */
+
 import type { TypeUrl } from "#lib/xds/types.ts";
+import type { ProgramOrigins } from "../gateway/refusal-remarks.ts";
 import type { ModelChange } from "../model/mesh-model.ts";
 import type { TableChange } from "../model/resource-table.ts";
 import type { ProgramChange, ProgramSource, ProgramTables } from "../xds/program-source.ts";
@@ -14,6 +16,8 @@ import { WaypointProgram } from "./waypoint-program.ts";
 const LINGER_MS = 2_000;
 /** How long a waypoint waits for its program while certificates of it are being read. */
 const LOAD_MS = 5_000;
+
+const NO_ORIGINS: ProgramOrigins = { ofCluster: () => [], ofDestination: () => [] };
 
 interface Running {
   readonly program: WaypointProgram;
@@ -61,6 +65,11 @@ export class WaypointPrograms implements ProgramSource {
     this.#programs.set(gateway, running);
     this.#rebind(gateway, running);
     return program.byType;
+  }
+
+  /** What parts of a running program are made of. */
+  origins(gateway: string): ProgramOrigins {
+    return this.#programs.get(gateway)?.program.origins ?? NO_ORIGINS;
   }
 
   /** The model was flushed. */

@@ -16,6 +16,7 @@ import { FakeKube } from "../../../test/helpers/fake-kube.ts";
 import { joined, modelInputs } from "../kube/inputs.ts";
 import { MeshModel } from "../model/mesh-model.ts";
 import { policyFinding } from "../status/findings.ts";
+import { Remarks } from "../status/remarks.ts";
 import type { Finding } from "../status/status-writer.ts";
 import { StatusWriter } from "../status/status-writer.ts";
 import { MESH_CONTROLLER } from "./gateway-api/controller.ts";
@@ -69,6 +70,7 @@ describe("what users say of waypoints", () => {
     };
     resources = new WaypointResources({
       beginsTls: () => false,
+      remarks: new Remarks(() => {}),
       client,
       leads: () => leads,
       log: LOG,

@@ -12,11 +12,12 @@ import type { Verdict } from "../model/accepted.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import type { ServiceLookup } from "../model/service-lookup.ts";
 import { ParentStatusWriter } from "../status/parent-status-writer.ts";
+import type { ObjectId, Remarks } from "../status/remarks.ts";
 import { type Finding, StatusWriter } from "../status/status-writer.ts";
 import type { BeginsTls } from "./gateway-api/backend-ref.ts";
 import { MeshRoutes } from "./gateway-api/mesh-routes.ts";
 import { MAX_PARENTS } from "./gateway-api/parent-status.ts";
-import { type RouteKind, versionOf } from "./gateway-api/route-facts.ts";
+import { ROUTE_KINDS, type RouteKind, versionOf } from "./gateway-api/route-facts.ts";
 import type { AuthorizerProvider } from "./security/authorizer.ts";
 import { JwksKeeper, type JwksTiming } from "./security/jwks-keeper.ts";
 import type { TargetState } from "./security/policy-finding.ts";
@@ -41,6 +42,8 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
   readonly services: ServiceLookup;
   readonly bindings: WaypointBindings;
   readonly beginsTls: BeginsTls;
+  /** What is said of routes beside what is decided here. */
+  readonly remarks: Remarks;
   readonly rootNamespace: string;
   /** The mesh's own and its aliases. */
   readonly trustDomains: () => readonly string[];
@@ -51,6 +54,8 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
   readonly jwksTiming?: JwksTiming;
   /** `routes.routesFor` may give something else for this service (`namespace/host`). */
   readonly onService?: (service: string) => void;
+  /** `routes.acceptedAt` may give something else for this route. */
+  readonly onRoute?: (id: string) => void;
   /** The condition of an AuthorizationPolicy: written by whoever writes their other conditions. */
   readonly onPolicyFinding: (finding: Finding) => void;
   /** A policy or token rule was read that is for waypoints. */
@@ -76,6 +81,7 @@ export class WaypointResources {
       isBound: (service) => bindings.isBound(service),
       beginsTls: options.beginsTls,
       onVerdict: (kind, key) => this.#routeWriters[kind].check(key),
+      ...(options.onRoute === undefined ? {} : { onRoute: options.onRoute }),
       ...(options.onService === undefined ? {} : { onService: options.onService }),
     });
     const writerOf = (kind: RouteKind) =>
@@ -87,6 +93,7 @@ export class WaypointResources {
         versionOf,
         statusOf: (parents) => ({ parents }),
         verdictsOf: (key) => this.routes.verdictsOf(kind, key),
+        remarksOf: (key) => options.remarks.of(`${kind}/${key}` as ObjectId),
         leads,
         log,
       });
@@ -179,6 +186,13 @@ export class WaypointResources {
     const { source, namespace, name } = service;
     this.routes.bindingChanged(service);
     this.#targetChanged({ kind: source, namespace, name });
+  }
+
+  /** Something else is to be said of this object, if it is a route. */
+  remarkChanged(object: ObjectId): void {
+    const [kind = "", namespace = "", name = ""] = object.split("/");
+    const route = ROUTE_KINDS.find((each) => each === kind);
+    if (route !== undefined) this.#routeWriters[route].check(`${namespace}/${name}`);
   }
 
   gatewayChanged(namespace: string, name: string): void {

@@ -11,6 +11,7 @@ import { mergedParents, type ParentVerdict } from "../l7/gateway-api/parent-stat
 import type { RouteVersion } from "../l7/gateway-api/route-facts.ts";
 import type { Collection } from "../model/collection.ts";
 import type { Meta } from "../model/meta.ts";
+import type { WantedCondition } from "./status-writer.ts";
 
 const CONCURRENCY = 4;
 
@@ -25,6 +26,8 @@ export interface ParentStatusWriterOptions<T extends KubeObject> {
   readonly statusOf: (entries: readonly RouteParentStatus[]) => object;
   /** Undefined: there is nothing to say yet. */
   readonly verdictsOf: (key: string) => readonly ParentVerdict[] | undefined;
+  /** Beside the verdicts, at every parent. */
+  readonly remarksOf: (key: string) => readonly WantedCondition[];
   /** Only the leader writes. */
   readonly leads: () => boolean;
   readonly log: Logger;
@@ -81,8 +84,12 @@ export class ParentStatusWriter<T extends KubeObject> {
   }
 
   #merged(key: string, { reported, generation }: Pick<RouteVersion, "reported" | "generation">, now: string) {
-    const { verdictsOf, most } = this.#options;
-    const verdicts = verdictsOf(key);
+    const { verdictsOf, remarksOf, most } = this.#options;
+    const remarks = remarksOf(key);
+    const verdicts = verdictsOf(key)?.map(({ parent, conditions }) => ({
+      parent,
+      conditions: [...conditions, ...remarks],
+    }));
     return verdicts && mergedParents(reported, verdicts, generation, now, most);
   }
 }

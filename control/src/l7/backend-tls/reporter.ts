@@ -7,6 +7,7 @@ import { keyOf } from "../../model/meta.ts";
 import type { ServiceDefinition } from "../../model/service-definition.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
 import { ParentStatusWriter } from "../../status/parent-status-writer.ts";
+import type { ObjectId, Remarks } from "../../status/remarks.ts";
 import { type CredentialSource, credentialKey } from "../credentials/credential-ref.ts";
 import { GATEWAY_GROUP } from "../gateway-api/parent-ref.ts";
 import type { ParentVerdict } from "../gateway-api/parent-status.ts";
@@ -22,6 +23,7 @@ export interface BackendTlsReporterOptions {
   readonly policies: BackendTlsPolicies;
   readonly credentials: CredentialSource;
   readonly services: ServiceLookup;
+  readonly remarks: Remarks;
   /** `namespace/name` of the waypoint that a service is behind. */
   readonly gatewayOf: (service: string) => string | undefined;
 }
@@ -48,6 +50,7 @@ export class BackendTlsReporter {
         ancestors: entries.map(({ parentRef, ...entry }) => ({ ancestorRef: parentRef, ...entry })),
       }),
       verdictsOf: (key) => this.#verdictsOf(key),
+      remarksOf: (key) => options.remarks.of(`BackendTLSPolicy/${key}` as ObjectId),
     });
   }
 
@@ -63,6 +66,12 @@ export class BackendTlsReporter {
   /** Another policy may be in force for it, or it went behind a waypoint or came out. */
   serviceChanged(namespace: string, name: string): void {
     for (const policy of this.#options.policies.of({ namespace, name })) this.#check(policy);
+  }
+
+  /** Something else is to be said of this object, if it is a policy. */
+  remarkChanged(object: ObjectId): void {
+    const [kind, namespace = "", name = ""] = object.split("/");
+    if (kind === BACKEND_TLS_POLICIES.kind) this.#writer.check(`${namespace}/${name}`);
   }
 
   credentialChanged(key: string): void {

@@ -31,6 +31,8 @@ export interface MeshRoutesEvents {
   readonly onService?: (service: string) => void;
   /** What `verdictsOf` gives for this route may have changed. */
   readonly onVerdict?: (kind: RouteKind, key: string) => void;
+  /** What `acceptedAt` gives for this route may have changed. */
+  readonly onRoute?: (id: string) => void;
 }
 
 export interface MeshRoutesOptions extends MeshRoutesEvents {
@@ -93,6 +95,17 @@ export class MeshRoutes {
       const attachment = this.#attachment(route, parent);
       return attachment === undefined ? [] : [parentVerdict(route, parent, attachment, services, beginsTls)];
     });
+  }
+
+  /** Services (`namespace/host`) at which a route is accepted. */
+  *acceptedAt(id: string): Generator<string> {
+    const route = this.#byId.get(id);
+    if (route === undefined || route.refused.length > 0) return;
+    for (const parent of route.parents) {
+      const kind = serviceKindOf(parent);
+      if (kind === undefined || this.#attachment(route, parent)?.state !== "attached") continue;
+      for (const { namespace, hostname } of this.#definitions(kind, parent)) yield serviceKey(namespace, hostname);
+    }
   }
 
   /** A service was added, changed or removed; one of both is there. */
@@ -198,6 +211,7 @@ export class MeshRoutes {
   }
 
   #tellVerdict(id: string): void {
+    this.#options.onRoute?.(id);
     const route = this.#byId.get(id);
     if (route !== undefined) this.#options.onVerdict?.(route.kind, `${route.namespace}/${route.name}`);
   }

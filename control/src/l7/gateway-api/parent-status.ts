@@ -1,5 +1,6 @@
 /** `status.parents` of a route: our entries as they should be, everybody else's as they are. */
 import type { Condition, RouteParentStatus } from "#lib/kube/types.ts";
+import { PROGRAM_ACCEPTED } from "../../gateway/program-accepted.ts";
 import type { WantedCondition } from "../../status/status-writer.ts";
 import { MESH_CONTROLLER } from "./controller.ts";
 import type { ParentRef } from "./parent-ref.ts";
@@ -14,6 +15,9 @@ export interface ParentVerdict {
 const MAX_MESSAGE = 1_000;
 /** The API takes no more entries of a route than there can be parents. */
 export const MAX_PARENTS = 32;
+
+/** Written by us, and gone when there is nothing to say. */
+const PRESENT_WHILE_TRUE: ReadonlySet<string> = new Set(["PartiallyInvalid", PROGRAM_ACCEPTED]);
 
 const PARENT_FIELDS = ["group", "kind", "namespace", "name", "sectionName", "port"];
 
@@ -76,8 +80,7 @@ function entryOf(
     const next = wanted.get(old.type);
     wanted.delete(old.type);
     if (next === undefined) {
-      // Present only while it holds.
-      if (old.type !== "PartiallyInvalid") merged.push(old);
+      if (!PRESENT_WHILE_TRUE.has(old.type)) merged.push(old);
       continue;
     }
     const since = old.status === next.status ? (old.lastTransitionTime ?? now) : now;
