@@ -83,6 +83,7 @@ check: proto
 	tsc
 	biome ci .
 	node scripts/gen-reasons.ts --check
+	node scripts/gen-cli-reference.ts --check
 	clang-format-19 --dry-run --Werror $(NATIVE_SOURCES)
 	shellcheck $(wildcard scripts/*.sh test/kernel/*.sh) .ci/run
 

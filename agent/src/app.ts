@@ -11,6 +11,7 @@ import type { KubeClient } from "#lib/kube/client.ts";
 import { LogRoot } from "#lib/log.ts";
 import { MetricsPage } from "#lib/metrics.ts";
 import { Readiness } from "#lib/readiness.ts";
+import { VERSION } from "#lib/version.ts";
 import { AdsClient } from "#lib/xds/ads-client.ts";
 import { openChannel, requestMetadata } from "#lib/xds/channel.ts";
 import { formatNodeId } from "#lib/xds/types.ts";
@@ -39,7 +40,6 @@ import { meshHandlers } from "./xds/mesh-handlers.ts";
 export interface AgentParts {
   readonly addon: Addon;
   readonly kube: KubeClient;
-  readonly version: string;
 }
 
 export interface BoundAddresses {
@@ -63,7 +63,7 @@ const HOST_REFRESH_MS = 5000;
 
 /** Starts the agent. Rejects with one sentence when something that it cannot do without is missing. */
 export async function startAgent(config: AgentConfig, parts: AgentParts): Promise<Agent> {
-  const { addon, kube, version } = parts;
+  const { addon, kube } = parts;
   const log = new LogRoot({ format: config.log.format, filter: config.log.filter });
   const drain = new Drain();
   const readiness = new Readiness();
@@ -230,7 +230,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     connections: () => engine.connections(),
     direct,
     config: publicConfig(config),
-    version: { version, gitRevision: "", gitTag: config.istioVersion },
+    version: { version: VERSION, gitRevision: "", gitTag: config.istioVersion },
   };
   admin.serve(adminRoutes({ log, quit: quit.resolve, dump }));
   scrape.serve(metricsRoutes(new MetricsPage(metrics.registry)));
@@ -320,7 +320,7 @@ function nodeOf(config: AgentConfig): Node {
       podName: config.podName,
       namespace: config.podNamespace,
     }),
-    metadata: config.metadata as NonNullable<Node["metadata"]>,
+    metadata: { ...config.metadata, WEFT_VERSION: VERSION } as NonNullable<Node["metadata"]>,
   });
 }
 

@@ -5,7 +5,7 @@ import { joinHostPort } from "#lib/address.ts";
 import { KubeClient } from "#lib/kube/client.ts";
 import { errorText } from "#lib/log.ts";
 import { terminationSignal } from "#lib/termination-signal.ts";
-import packageJson from "../../package.json" with { type: "json" };
+import { VERSION } from "#lib/version.ts";
 import { startAgent } from "./app.ts";
 import { loadConfig, pinDirFromEnv } from "./config.ts";
 import { loadAddon } from "./native.ts";
@@ -45,11 +45,11 @@ function cleanup(): number {
 async function run(): Promise<number> {
   const config = loadConfig(process.env);
   const kube = KubeClient.fromEnvironment(process.env);
-  const agent = await startAgent(config, { addon: loadAddon(), kube, version: packageJson.version });
+  const agent = await startAgent(config, { addon: loadAddon(), kube });
   const log = agent.log.logger("agent");
   const { admin, metrics, ready } = agent.addresses;
   log.info("started", {
-    version: packageJson.version,
+    version: VERSION,
     node: config.nodeName,
     admin: joinHostPort(admin.host, admin.port),
     metrics: joinHostPort(metrics.host, metrics.port),

@@ -34,6 +34,7 @@ const ANYWHERE = {
   HTTP_ADDR: "127.0.0.1:0",
   MONITORING_ADDR: "127.0.0.1:0",
   HTTPS_ADDR: "127.0.0.1:0",
+  ADMIN_ADDR: "127.0.0.1:0",
 };
 
 function pod(name: string, more: { node?: string; ip?: string; labels?: Record<string, string>; ready?: string } = {}) {

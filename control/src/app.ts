@@ -1,5 +1,6 @@
 /** Puts the control plane together. All wiring is here; nothing else knows of more than its neighbours. */
 import type { Logger } from "pino";
+import { HttpListener } from "#lib/http-listener.ts";
 import type { KubeClient } from "#lib/kube/client.ts";
 import { Reflector } from "#lib/kube/reflector.ts";
 import {
@@ -14,6 +15,7 @@ import {
   VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from "#lib/kube/types.ts";
+import { adminRoutes } from "./admin.ts";
 import { serveAdmission } from "./admission/admission-server.ts";
 import { decide } from "./admission/validator.ts";
 import { WebhookController } from "./admission/webhook-controller.ts";
@@ -65,6 +67,7 @@ export interface Control {
   readonly readyPort: number;
   readonly metricsPort: number;
   readonly admissionPort: number;
+  readonly adminPort: number;
   readonly model: MeshModel;
   /** Ends streams and writes in order. */
   stop(): Promise<void>;
@@ -156,6 +159,8 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   });
 
   opened.defer(() => readyServer.close());
+  const admin = await HttpListener.open(config.admin);
+  opened.defer(() => admin.close());
   opened.defer(async () => {
     stopping.abort();
     await Promise.all(background);
@@ -459,6 +464,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     waitingFor = ["shutdown"];
     scheduler.stop();
   });
+  admin.serve(adminRoutes({ replica: config.replica, clients: () => ads.clients, leads, log }));
   waitingFor = [];
   const running = opened.move();
   return {
@@ -466,6 +472,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     readyPort: readyServer.address.port,
     metricsPort: metricsServer.address.port,
     admissionPort: admission.address.port,
+    adminPort: admin.address.port,
     model,
     stop: () => running.disposeAsync(),
   };

@@ -2,7 +2,16 @@
 import type { BlockList } from "node:net";
 import { hostname } from "node:os";
 import { parseCidr } from "#lib/address.ts";
-import { type Env, EnvError, envBoolean, envDurationMs, envInteger, envString } from "#lib/env.ts";
+import {
+  type Env,
+  EnvError,
+  envBoolean,
+  envDurationMs,
+  envInteger,
+  envListen,
+  envString,
+  type ListenConfig,
+} from "#lib/env.ts";
 import { DEFAULT_TRUST_DOMAIN } from "#lib/spiffe.ts";
 import type { RotationSettings } from "./ca/rotation.ts";
 import { MESH_CONTROLLER } from "./l7/gateway-api/controller.ts";
@@ -29,6 +38,7 @@ export interface ControlConfig {
   readonly admission: ListenAddress;
   /** The ValidatingWebhookConfiguration that gets our roots. */
   readonly webhookConfiguration: string;
+  readonly admin: ListenConfig;
   /** DNS names of the serving certificate. */
   readonly servingNames: readonly string[];
   readonly tokenAudiences: readonly string[];
@@ -84,6 +94,7 @@ export function controlConfig(env: Env): ControlConfig {
     metrics: listenAddress(env, "MONITORING_ADDR", ":15014"),
     admission: listenAddress(env, "HTTPS_ADDR", ":15017"),
     webhookConfiguration: envString(env, "VALIDATION_WEBHOOK_CONFIG_NAME", `weft-validator-${rootNamespace}`),
+    admin: envListen(env, "ADMIN_ADDR", "127.0.0.1:15000"),
     servingNames: servingNames(rootNamespace, clusterDomain, list(env, "ISTIOD_CUSTOM_HOST", "")),
     tokenAudiences: list(env, "TOKEN_AUDIENCES", "istio-ca"),
     trustedNodeAccounts: nodeAccounts(env, `${rootNamespace}/ztunnel,${rootNamespace}/weft-agent`),

@@ -46,6 +46,7 @@ describe("weft-control", () => {
         HTTP_ADDR: "127.0.0.1:0",
         MONITORING_ADDR: "127.0.0.1:0",
         HTTPS_ADDR: "127.0.0.1:0",
+        ADMIN_ADDR: "127.0.0.1:0",
         ...env,
       },
     });

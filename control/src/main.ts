@@ -1,9 +1,8 @@
 /** Entry of `weft-control`. */
 import { pino } from "pino";
 import { EnvError } from "#lib/env.ts";
-import { KubeAccessError } from "#lib/kube/access.ts";
 import { KubeClient } from "#lib/kube/client.ts";
-import { KubeError } from "#lib/kube/errors.ts";
+import { KubeAccessError, KubeError } from "#lib/kube/errors.ts";
 import { startControl } from "./app.ts";
 import { BrokenSecretError } from "./ca/root-keeper.ts";
 import { controlConfig } from "./config.ts";

@@ -4,6 +4,7 @@ import { type Routes, respond } from "#lib/http-listener.ts";
 import type { LogRoot } from "#lib/log.ts";
 import type { MetricsPage } from "#lib/metrics.ts";
 import type { Readiness } from "#lib/readiness.ts";
+import { VERSION } from "#lib/version.ts";
 
 /** `quit` starts the drain. */
 export function processRoutes(log: LogRoot, quit: (reason: string) => void): Routes {
@@ -26,6 +27,8 @@ export function processRoutes(log: LogRoot, quit: (reason: string) => void): Rou
       respond(response, 200, "shutdown now\n");
       return quit("POST /quitquitquit");
     },
+    "GET /version": (_request, response) =>
+      respond(response, 200, `${JSON.stringify({ version: VERSION })}\n`, "application/json"),
     "GET /debug": (_request, response) => {
       const figures = { memory: process.memoryUsage(), cpu: process.cpuUsage(), uptimeSeconds: process.uptime() };
       respond(response, 200, `${JSON.stringify(figures, null, 2)}\n`, "application/json");

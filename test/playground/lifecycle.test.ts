@@ -145,6 +145,6 @@ describe("a playground's life", () => {
       stderr: expect.stringContaining('no playground "t-none"'),
     });
     const nobody = await run("setpriv", [...AS_NOBODY, WEFT, "playground", "up"]).catch(String);
-    expect(nobody).toContain("a playground needs root: sudo weft playground up");
+    expect(nobody).toContain("a playground needs root; run: sudo weft playground up");
   });
 });

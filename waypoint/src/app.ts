@@ -7,6 +7,7 @@ import { HttpListener } from "#lib/http-listener.ts";
 import { LogRoot } from "#lib/log.ts";
 import { MetricsPage } from "#lib/metrics.ts";
 import { Readiness } from "#lib/readiness.ts";
+import { VERSION } from "#lib/version.ts";
 import { AdsClient } from "#lib/xds/ads-client.ts";
 import { openChannel, requestMetadata } from "#lib/xds/channel.ts";
 import { formatNodeId } from "#lib/xds/types.ts";
@@ -25,7 +26,6 @@ import { WaypointTelemetry } from "./telemetry/telemetry.ts";
 /** What the waypoint cannot make itself. */
 export interface WaypointParts {
   readonly addon: L7Addon;
-  readonly version: string;
 }
 
 export interface Waypoint {
@@ -102,7 +102,7 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
     listening: engine.listening(),
     connected: ads?.connected ?? false,
     identity: identity.status().map(({ identity: id, state, error }) => ({ id, state, error })),
-    version: { version: parts.version, gitTag: config.istioVersion },
+    version: { version: VERSION, gitTag: config.istioVersion },
     config: { ...config, token: config.token.kind, environment: undefined },
   });
   admin.serve(adminRoutes({ dump, stats: () => engine.stats(), log, quit: quit.resolve }));
@@ -161,7 +161,7 @@ async function startProgram(
 function nodeOf(config: WaypointConfig): Node {
   return create(NodeSchema, {
     id: nodeIdOf(config),
-    metadata: config.metadata as NonNullable<Node["metadata"]>,
+    metadata: { ...config.metadata, WEFT_VERSION: VERSION } as NonNullable<Node["metadata"]>,
   });
 }
 

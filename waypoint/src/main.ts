@@ -4,7 +4,7 @@ import { releaseFilePages } from "#lib/addon.ts";
 import { joinHostPort } from "#lib/address.ts";
 import { errorText } from "#lib/log.ts";
 import { terminationSignal } from "#lib/termination-signal.ts";
-import packageJson from "../../package.json" with { type: "json" };
+import { VERSION } from "#lib/version.ts";
 import { startWaypoint } from "./app.ts";
 import { loadConfig } from "./config.ts";
 import { loadL7Addon } from "./native.ts";
@@ -33,11 +33,11 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   const config = loadConfig(process.env, role === "router" ? "router" : "waypoint");
-  const waypoint = await startWaypoint(config, { addon: loadL7Addon(), version: packageJson.version });
+  const waypoint = await startWaypoint(config, { addon: loadL7Addon() });
   const log = waypoint.log.logger("waypoint");
   const { admin, metrics, ready } = waypoint.addresses;
   log.info("started", {
-    version: packageJson.version,
+    version: VERSION,
     pod: config.podName,
     admin: joinHostPort(admin.host, admin.port),
     metrics: joinHostPort(metrics.host, metrics.port),

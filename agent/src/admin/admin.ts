@@ -17,6 +17,7 @@ GET  /config_dump      what the agent knows and does
 GET  /logging          log levels
 POST /logging          ?level=debug, ?level=info,access=debug, or ?reset
 POST /quitquitquit     drain and end
+GET  /version          version of this process
 GET  /debug            memory and process figures
 `;
 

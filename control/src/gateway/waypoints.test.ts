@@ -27,6 +27,7 @@ const ANYWHERE = {
   HTTP_ADDR: "127.0.0.1:0",
   MONITORING_ADDR: "127.0.0.1:0",
   HTTPS_ADDR: "127.0.0.1:0",
+  ADMIN_ADDR: "127.0.0.1:0",
 };
 const MESH = { name: "mesh", port: 15008, protocol: "HBONE" };
 const WEB = "shop/web.shop.svc.cluster.local";

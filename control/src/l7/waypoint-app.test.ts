@@ -30,6 +30,7 @@ const ANYWHERE = {
   HTTP_ADDR: "127.0.0.1:0",
   MONITORING_ADDR: "127.0.0.1:0",
   HTTPS_ADDR: "127.0.0.1:0",
+  ADMIN_ADDR: "127.0.0.1:0",
 };
 const HOST = "web.shop.svc.cluster.local";
 const WEB = `shop/${HOST}`;

@@ -21,6 +21,7 @@ import {
 } from "./program-source.ts";
 import { ProgramSubscriber } from "./program-subscriber.ts";
 import { MAX_RESPONSE_BYTES } from "./responses.ts";
+import { type ClientSync, StreamState } from "./stream-state.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
 
@@ -64,7 +65,7 @@ interface Client {
 }
 
 interface Session {
-  readonly subscriber: { receive(request: DeltaDiscoveryRequest): void };
+  readonly receive: (request: DeltaDiscoveryRequest) => void;
   readonly close: () => void;
 }
 
@@ -91,6 +92,7 @@ export class AdsService {
   readonly #waypoints = new Map<string, Set<ProgramSubscriber>>();
   #connected = 0;
   readonly #streams = new Set<Stream>();
+  readonly #states = new Set<StreamState>();
   readonly #gate = new LoadGate(LOADING_AT_ONCE, LOADING_MAX_MS);
   #index: AddressIndex | undefined;
   #version = 0;
@@ -101,6 +103,11 @@ export class AdsService {
 
   get implementation() {
     return { DeltaAggregatedResources: (stream: Stream) => this.#open(stream) };
+  }
+
+  /** Who is connected, and how far. */
+  get clients(): readonly ClientSync[] {
+    return [...this.#states].map(({ sync }) => sync);
   }
 
   /** Sends what a flush changed to every stream. */
@@ -159,7 +166,7 @@ export class AdsService {
       stream.end();
     });
     stream.on("data", (request: DeltaDiscoveryRequest) => {
-      if (session !== undefined) session.subscriber.receive(request);
+      if (session !== undefined) session.receive(request);
       // A client has no reason to send more than one request per type before it is answered.
       else if (waiting.push(request) > 16) refuse(new RefusedError(status.RESOURCE_EXHAUSTED, "too many requests"));
       else if (waiting.length === 1) start();
@@ -171,7 +178,7 @@ export class AdsService {
           const opened = await this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
           if (opened === undefined) return;
           session = opened;
-          for (const request of waiting) session.subscriber.receive(request);
+          for (const request of waiting) session.receive(request);
         })
         .catch(refuse);
     };
@@ -196,12 +203,13 @@ export class AdsService {
       const account = `${identity.namespace}/${identity.serviceAccount}`;
       throw new RefusedError(status.PERMISSION_DENIED, `service account ${account} is no waypoint's`);
     }
-    return this.#programSession(stream, client, gateway, tables);
+    return this.#programSession(stream, client, first.node, gateway, tables);
   }
 
   #meshSession(stream: Stream, client: Client, first: DeltaDiscoveryRequest): Session {
     const { model, log, metrics, maxResponseBytes } = this.#options;
     const metadata = first.node?.metadata ?? {};
+    const state = stateOf(client, first.node);
     const subscriber: Subscriber = new Subscriber({
       addresses: model.addresses,
       authorizations: model.authorizations,
@@ -216,7 +224,10 @@ export class AdsService {
       version: () => String(this.#version),
       ...(maxResponseBytes === undefined ? {} : { maxResponseBytes }),
       events: {
-        sent: (type) => metrics.pushed(type),
+        sent: (type) => {
+          metrics.pushed(type);
+          state.sent(type);
+        },
         nacked: (type, message) => {
           metrics.rejected(type);
           log.warn({ ...client, type, message }, "client refused resources");
@@ -224,18 +235,28 @@ export class AdsService {
       },
     });
     this.#subscribers.add(subscriber);
-    return this.#opened(subscriber, client, () => this.#subscribers.delete(subscriber));
+    return this.#opened(subscriber, state, client, () => this.#subscribers.delete(subscriber));
   }
 
   /** A waypoint gets its own Gateway's program, by its account, and nothing else. */
-  #programSession(stream: Stream, client: Client, gateway: string, tables: ProgramTables): Session {
+  #programSession(
+    stream: Stream,
+    client: Client,
+    node: Node | undefined,
+    gateway: string,
+    tables: ProgramTables,
+  ): Session {
     const { log, metrics, programListener } = this.#options;
+    const state = stateOf(client, node, gateway);
     const subscriber: ProgramSubscriber = new ProgramSubscriber({
       tables,
       outlet: new BoundedOutlet(stream, () => subscriber.drained()),
       streamId: randomBytes(9).toString("base64url"),
       version: () => String(this.#version),
-      onSent: (type) => metrics.pushed(type),
+      onSent: (type) => {
+        metrics.pushed(type);
+        state.sent(type);
+      },
       onAnswer: (type, names, error) => {
         if (error !== undefined) {
           metrics.rejected(type);
@@ -250,24 +271,35 @@ export class AdsService {
     });
     const siblings = this.#waypoints.get(gateway) ?? new Set();
     this.#waypoints.set(gateway, siblings.add(subscriber));
-    return this.#opened(subscriber, { ...client, gateway }, () => {
+    return this.#opened(subscriber, state, { ...client, gateway }, () => {
       siblings.delete(subscriber);
       programListener.gone(gateway, client.client);
       if (siblings.size === 0 && this.#waypoints.get(gateway) === siblings) this.#waypoints.delete(gateway);
     });
   }
 
-  #opened(subscriber: Session["subscriber"] & { close(): void }, client: object, forget: () => void): Session {
+  #opened(
+    subscriber: Pick<Session, "receive" | "close">,
+    state: StreamState,
+    client: object,
+    forget: () => void,
+  ): Session {
     const { log, metrics } = this.#options;
     metrics.connected(++this.#connected);
+    this.#states.add(state);
     log.info(client, "xds client connected");
     const close = () => {
       subscriber.close();
+      this.#states.delete(state);
       forget();
       metrics.connected(--this.#connected);
       log.info(client, "xds client gone");
     };
-    return { subscriber, close };
+    const receive = (request: DeltaDiscoveryRequest) => {
+      state.received(request);
+      subscriber.receive(request);
+    };
+    return { receive, close };
   }
 
   #authenticate(metadata: Metadata): Promise<CallerIdentity> {
@@ -308,6 +340,18 @@ function checkNode(node: Node | undefined, identity: CallerIdentity): NodeId {
     throw new RefusedError(status.PERMISSION_DENIED, message);
   }
   return id;
+}
+
+function stateOf({ client, peer }: Client, node: Node | undefined, gateway?: string): StreamState {
+  const metadata = node?.metadata ?? {};
+  return new StreamState({
+    client,
+    kind: parseNodeId(node?.id ?? "")?.type ?? "",
+    node: textOf(metadata.NODE_NAME),
+    version: textOf(metadata.WEFT_VERSION) || textOf(metadata.ISTIO_VERSION),
+    address: peer,
+    ...(gateway === undefined ? {} : { gateway }),
+  });
 }
 
 /** What the pod says its Gateway is, in its labels. */

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
-import { accessFromEnvironment, accessFromKubeconfig, KubeAccessError } from "./access.ts";
+import { accessFromEnvironment, accessFromKubeconfig } from "./access.ts";
 import { collectionPath, KubeClient } from "./client.ts";
-import { isConflict, isNotFound, KubeError } from "./errors.ts";
+import { isConflict, isNotFound, KubeAccessError, KubeError } from "./errors.ts";
 import { AUTHORIZATION_POLICIES, CONFIG_MAPS, NAMESPACES, PODS } from "./types.ts";
 
 describe("KubeClient", () => {

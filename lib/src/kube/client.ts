@@ -228,6 +228,11 @@ export class KubeClient {
     };
   }
 
+  /** An answer that is no object, such as `/version` or a container's log; to be read or destroyed by the caller. */
+  open(path: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<http.IncomingMessage> {
+    return this.#open("GET", path, undefined, undefined, options.signal);
+  }
+
   async #json<R>(method: string, path: string, signal?: AbortSignal, contentType?: string, body?: unknown): Promise<R> {
     const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const either = signal === undefined ? limit : AbortSignal.any([signal, limit]);
@@ -255,7 +260,7 @@ export class KubeClient {
     if (payload !== undefined) headers["content-length"] = payload.length;
     try {
       const authorization = this.#access.authorization?.();
-      if (authorization !== undefined) headers.authorization = authorization;
+      if (authorization !== undefined && authorization !== "") headers.authorization = authorization;
       const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
         const transport = this.#url.protocol === "http:" ? http : https;
         const request = transport.request({
@@ -289,7 +294,11 @@ export function collectionPath<T extends KubeObject>(type: ResourceType<T>, name
   return `${base}${scope}/${type.plural}`;
 }
 
-function objectPath<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, subresource?: string): string {
+export function objectPath<T extends KubeObject>(
+  type: ResourceType<T>,
+  name: ObjectName,
+  subresource?: string,
+): string {
   const path = `${collectionPath(type, name.namespace)}/${encodeURIComponent(name.name)}`;
   return subresource === undefined ? path : `${path}/${subresource}`;
 }

@@ -39,3 +39,8 @@ export function isConflict(error: unknown): boolean {
 export function isGone(error: unknown): boolean {
   return error instanceof KubeError && error.status === 410;
 }
+
+/** No usable way to the API; the message says what was looked for. */
+export class KubeAccessError extends Error {
+  override readonly name = "KubeAccessError";
+}

@@ -91,6 +91,8 @@ function subresourceKind(
       return { kind: resource.kind, verbs: ["get"] };
     case "exec":
       return { kind: "PodExecOptions", verbs: ["create", "get"] };
+    case "portforward":
+      return { kind: "PodPortForwardOptions", verbs: ["create", "get"] };
     case "eviction":
       return { group: "policy", version: "v1", kind: "Eviction", verbs: ["create"] };
     case "binding":

@@ -1,4 +1,4 @@
-/** Logs and exec are the kubelet's business; the API server passes them on to the kubelet of the pod's node. */
+/** Logs, exec and forwarded ports are the kubelet's business; the API server passes them on to the kubelet of the pod's node. */
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
@@ -7,7 +7,7 @@ import { ApiError, badRequest } from "./errors.ts";
 
 export interface KubeletTarget {
   readonly pod: Pod;
-  /** `logs` or `exec`. */
+  /** `logs`, `exec` or `portforward`. */
   readonly verb: string;
   readonly query: URLSearchParams;
 }
@@ -55,6 +55,10 @@ export class KubeletProxy {
 
   #locate(target: KubeletTarget): { socketPath: string; path: string } {
     const { pod, verb, query } = target;
+    if (!pod.spec.nodeName) throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
+    const socketPath = this.#socketOf(pod.spec.nodeName);
+    // Ports are the pod's, not a container's.
+    if (verb === "portforward") return { socketPath, path: `/${verb}/${pod.metadata.uid}?${query}` };
     const container = query.get("container") ?? defaultContainer(pod);
     const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((each) => each.name);
     if (!all.includes(container)) {
@@ -62,10 +66,9 @@ export class KubeletProxy {
         `container ${container} is not valid for pod ${pod.metadata.name}; there are: ${all.join(", ")}`,
       );
     }
-    if (!pod.spec.nodeName) throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
     const passed = new URLSearchParams(query);
     passed.set("container", container);
-    return { socketPath: this.#socketOf(pod.spec.nodeName), path: `/${verb}/${pod.metadata.uid}?${passed}` };
+    return { socketPath, path: `/${verb}/${pod.metadata.uid}?${passed}` };
   }
 }
 

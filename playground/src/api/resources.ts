@@ -54,7 +54,7 @@ export const BUILT_IN: readonly Resource[] = [
   builtIn("v1", "Node", "nodes", { short: ["no"], sub: ["status"], cluster: true }),
   builtIn("v1", "Pod", "pods", {
     short: ["po"],
-    sub: ["status", "log", "exec", "binding", "eviction"],
+    sub: ["status", "log", "exec", "portforward", "binding", "eviction"],
     all: true,
   }),
   builtIn("v1", "Service", "services", { short: ["svc"], sub: ["status"], all: true }),

@@ -24,6 +24,9 @@ import type { WriteOptions } from "./registry.ts";
 import { parseResourcePath } from "./request.ts";
 import { type VerbParts, Verbs } from "./verbs.ts";
 
+/** Subresources that become something else than HTTP. */
+const UPGRADES: readonly string[] = ["exec", "portforward"];
+
 export interface ApiServerParts extends VerbParts {
   readonly authenticator: Authenticator;
   readonly tokens: TokenSigner;
@@ -176,7 +179,7 @@ export class ApiServer {
     throw forbidden(`${subject} is forbidden: User "${user.username}" cannot ${verb} ${what}`);
   }
 
-  /** Exec over WebSocket. SPDY, which older clients try, is not offered. */
+  /** Exec and forwarded ports over WebSocket. SPDY, which older clients try, is not offered. */
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on("error", () => {});
     try {
@@ -186,12 +189,14 @@ export class ApiServer {
       const call = this.#call(request, undefined as never, user, url);
       this.#authorize(call, "create");
       const { name, namespace, subresource } = call.path;
-      if (subresource !== "exec" || name === undefined) throw notOffered(`an upgrade for "${subresource ?? ""}"`);
+      if (name === undefined || subresource === undefined || !UPGRADES.includes(subresource)) {
+        throw notOffered(`an upgrade for "${subresource ?? ""}"`);
+      }
       if (request.headers.upgrade?.toLowerCase() !== "websocket") {
-        throw badRequest("exec is offered over WebSocket only (kubectl 1.31 or later)");
+        throw badRequest(`${subresource} is offered over WebSocket only (kubectl 1.31 or later)`);
       }
       const pod = this.#parts.registry.get(call.resource, namespace, name) as Pod;
-      this.#parts.kubelets.upgrade({ pod, verb: "exec", query: call.query }, request, socket, head);
+      this.#parts.kubelets.upgrade({ pod, verb: subresource, query: call.query }, request, socket, head);
     } catch (error) {
       const known = error instanceof ApiError ? error : new ApiError(500, "InternalError", String(error));
       const body = JSON.stringify(known.toStatus());

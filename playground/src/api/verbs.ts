@@ -193,7 +193,9 @@ export class Verbs {
         return sendObject(call, 200, registry.get(resource, path.namespace, name));
       case "POST exec":
       case "GET exec":
-        throw badRequest("exec needs a WebSocket upgrade (kubectl 1.31 or later)");
+      case "POST portforward":
+      case "GET portforward":
+        throw badRequest(`${subresource} needs a WebSocket upgrade (kubectl 1.31 or later)`);
       default:
         throw notOffered(`${request.method} of "${subresource}"`);
     }

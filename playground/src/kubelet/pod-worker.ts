@@ -102,6 +102,11 @@ export class PodWorker {
     for (const each of this.#containers) each.limitLog();
   }
 
+  /** Path of the pod's network namespace, while there is one. */
+  get netns(): string | undefined {
+    return this.#sandbox?.netns;
+  }
+
   container(name: string): Container | undefined {
     return this.#all().find((each) => each.spec.name === name);
   }

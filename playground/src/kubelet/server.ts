@@ -1,16 +1,18 @@
-/** The kubelet's own server on a Unix socket: logs and exec, for the API server. */
+/** The kubelet's own server on a Unix socket: logs, exec and forwarded ports, for the API server. */
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Container } from "./container.ts";
 import { runExec } from "./exec-session.ts";
 import type { PodWorker } from "./pod-worker.ts";
+import { MAX_PORTS, runPortSession } from "./port-session.ts";
 import { WebSocket } from "./websocket.ts";
 
 /** How often a followed log is looked at. */
 const FOLLOW_MS = 100;
 const CHUNK_BYTES = 64 * 1024;
 const PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+const PORT_PROTOCOLS = ["v4.channel.k8s.io"];
 
 export class KubeletServer {
   readonly #server: http.Server;
@@ -19,7 +21,10 @@ export class KubeletServer {
   constructor(find: (uid: string) => PodWorker | undefined) {
     this.#find = find;
     this.#server = http.createServer((request, response) => this.#logs(request, response));
-    this.#server.on("upgrade", (request, socket) => this.#exec(request, socket));
+    this.#server.on("upgrade", (request, socket) => {
+      if (request.url?.startsWith("/portforward/")) this.#forwardPorts(request, socket);
+      else this.#exec(request, socket);
+    });
   }
 
   listen(path: string): Promise<void> {
@@ -95,23 +100,18 @@ export class KubeletServer {
 
   #exec(request: IncomingMessage, socket: Duplex): void {
     const { container, query, verb } = this.#locate(request);
-    const refuse = (code: number, message: string) => {
-      const body = JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", message, code });
-      const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
-      socket.end(`HTTP/1.1 ${code} Refused\r\n${head}\r\n\r\n${body}`);
-    };
     const command = query.getAll("command");
     if (verb !== "exec" || container === undefined) {
-      refuse(404, "container not found");
+      refuse(socket, 404, "container not found");
       return;
     }
     if (command.length === 0) {
-      refuse(400, "you must specify at least one command for the container");
+      refuse(socket, 400, "you must specify at least one command for the container");
       return;
     }
     const accepted = WebSocket.accept(request, socket, PROTOCOLS);
     if (accepted === undefined) {
-      refuse(400, `exec speaks ${PROTOCOLS.join(" or ")}`);
+      refuse(socket, 400, `exec speaks ${PROTOCOLS.join(" or ")}`);
       return;
     }
     runExec(accepted.socket, container, {
@@ -120,6 +120,32 @@ export class KubeletServer {
       stdin: query.get("stdin") === "true",
     });
   }
+
+  #forwardPorts(request: IncomingMessage, socket: Duplex): void {
+    const url = new URL(request.url ?? "/", "http://kubelet");
+    const netns = this.#find(url.pathname.split("/")[2] ?? "")?.netns;
+    const ports = url.searchParams.getAll("ports").map(Number);
+    if (netns === undefined) {
+      refuse(socket, 404, "the pod has no network namespace");
+      return;
+    }
+    if (ports.length === 0 || ports.length > MAX_PORTS || ports.some((port) => !(port > 0 && port < 65_536))) {
+      refuse(socket, 400, `ports: 1 to ${MAX_PORTS} port numbers are expected`);
+      return;
+    }
+    const accepted = WebSocket.accept(request, socket, PORT_PROTOCOLS);
+    if (accepted === undefined) {
+      refuse(socket, 400, `portforward speaks ${PORT_PROTOCOLS.join(" or ")}`);
+      return;
+    }
+    runPortSession(accepted.socket, netns, ports);
+  }
+}
+
+function refuse(socket: Duplex, code: number, message: string): void {
+  const body = JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", message, code });
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
+  socket.end(`HTTP/1.1 ${code} Refused\r\n${head}\r\n\r\n${body}`);
 }
 
 /** Where the last `lines` lines begin. */

@@ -21,6 +21,7 @@ GET  /logging          log levels
 POST /logging          ?level=debug, ?level=info,access=debug, or ?reset
 POST /drain            stop accepting, let what is open end, then end
 POST /quitquitquit     the same
+GET  /version          version of this process
 GET  /debug            memory and process figures
 `;
 
