@@ -11,7 +11,7 @@ using weft::l7::ResourceType;
 
 constexpr ResourceType kTypes[] = {ResourceType::kSettings, ResourceType::kListener,  ResourceType::kDestination,
                                    ResourceType::kCluster,  ResourceType::kEndpoints, ResourceType::kPolicy,
-                                   ResourceType::kJwt,      ResourceType::kTelemetry};
+                                   ResourceType::kJwt,      ResourceType::kTelemetry, ResourceType::kRouteGroup};
 
 void Ask(const weft::l7::ChainProgram& chain) {
   if (!chain.http) return;

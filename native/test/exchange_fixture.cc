@@ -38,7 +38,7 @@ void ExchangeTest::Publish() {
   auto chain = std::make_shared<l7::ChainProgram>();
   chain->settings = std::make_shared<l7::SettingsProgram>(settings_);
   if (routes_.hosts_size() > 0) {
-    Result<std::shared_ptr<const l7::HttpProgram>> http = l7::CompileHttp(routes_);
+    Result<std::shared_ptr<const l7::HttpProgram>> http = l7::CompileHttp(routes_, {});
     ASSERT_TRUE(http) << http.error().what;
     chain->http = *http;
   }

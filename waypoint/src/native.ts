@@ -7,7 +7,16 @@
 import { loadAddonFile } from "#lib/addon.ts";
 
 /** Type of a resource of the L7 program: the message's name in proto/l7.proto. */
-export type L7Type = "Settings" | "Listener" | "Destination" | "Cluster" | "Endpoints" | "Policy" | "Jwt" | "Telemetry";
+export type L7Type =
+  | "Settings"
+  | "Listener"
+  | "Destination"
+  | "Cluster"
+  | "Endpoints"
+  | "Policy"
+  | "Jwt"
+  | "Telemetry"
+  | "RouteGroup";
 
 export interface L7Resource {
   readonly type: L7Type;

@@ -39,6 +39,12 @@ export interface WaypointName {
   readonly name: string;
 }
 
+/** A request, and what its cluster is called. */
+export interface NamedCluster {
+  readonly name: string;
+  readonly request: ClusterRequest;
+}
+
 export interface ClusterTables {
   readonly clusters: ResourceTable;
   readonly endpoints: ResourceTable;

@@ -6,8 +6,6 @@ import {
   DestinationPortSchema,
   DestinationSchema,
   type RetryPolicy,
-  type Route,
-  RouteSchema,
   type TcpRoute,
   type TlsRoute,
   VirtualHostSchema,
@@ -20,6 +18,9 @@ import { compileHttpRule, matchesOf } from "./http-routes.ts";
 import { isCatchAll } from "./istio/http-match.ts";
 import type { HostPort, HttpRuleFacts } from "./istio/http-rule.ts";
 import type { VirtualServiceFacts } from "./istio/virtual-service.ts";
+import type { NamedCluster } from "./program-clusters.ts";
+import { type EncodedRoutes, encodeHostRoutes, encodeRoutes, type RouteGroupSink } from "./route-groups.ts";
+import type { CachedRule, RuleCache, RunContent } from "./rule-cache.ts";
 import { compileTcpRule, compileTlsRule } from "./stream-routes.ts";
 import { Rope } from "./wire.ts";
 
@@ -29,7 +30,6 @@ const DESTINATION_PORTS = 6;
 const PORT_CHAIN = 2;
 const CHAIN_HTTP = 2;
 const ROUTES_HOSTS = 1;
-const HOST_ROUTES = 3;
 
 export interface DestinationContext {
   readonly virtualServices: readonly VirtualServiceFacts[];
@@ -40,27 +40,14 @@ export interface DestinationContext {
   /** Empty: the waypoint's. */
   readonly telemetry: string;
   gatewayRouting(port: number): MeshRouting | undefined;
-  cluster(target: HostPort, listenerPort: number, tcp: boolean): string;
+  name(target: HostPort, listenerPort: number, tcp: boolean): NamedCluster;
+  /** Notes that the destination sends requests there. */
+  use(cluster: NamedCluster): void;
   hashes(target: HostPort): boolean;
+  /** Another object once `name` or `hashes` may say something else. */
+  readonly naming: object;
   readonly cache: RuleCache;
-}
-
-/** Encoded routes of a rule by port, good while the clusters in them are called the same. */
-export class RuleCache {
-  readonly #entries = new WeakMap<HttpRuleFacts, Map<string, { key: string; bytes: Uint8Array }>>();
-
-  get(rule: HttpRuleFacts, where: string, key: string, make: () => Uint8Array): Uint8Array {
-    let entries = this.#entries.get(rule);
-    if (entries === undefined) {
-      entries = new Map();
-      this.#entries.set(rule, entries);
-    }
-    const known = entries.get(where);
-    if (known?.key === key) return known.bytes;
-    const bytes = make();
-    entries.set(where, { key, bytes });
-    return bytes;
-  }
+  readonly groups: RouteGroupSink;
 }
 
 export function encodeServiceDestination(
@@ -124,7 +111,7 @@ function encodeChain(definition: ServiceDefinition, port: DefinitionPort, contex
   const host = new Rope().bytes(
     toBinary(VirtualHostSchema, create(VirtualHostSchema, { name: `inbound|http|${port.number}`, domains: ["*"] })),
   );
-  for (const bytes of httpRoutes(definition, port, routing, context)) host.bytes(bytes);
+  encodeHostRoutes(host, [...httpRoutes(definition, port, routing, context)], context.groups);
   return rope.field(CHAIN_HTTP, new Rope().field(ROUTES_HOSTS, host));
 }
 
@@ -133,24 +120,47 @@ function* httpRoutes(
   port: DefinitionPort,
   routing: MeshRouting | undefined,
   context: DestinationContext,
-): Generator<Uint8Array> {
+): Generator<EncodedRoutes> {
   if (routing?.family === "http") {
-    yield encodeRoutes(routing.routes);
+    for (const route of routing.routes) yield encodeRoutes([route]);
     return;
   }
   let some = false;
   for (const facts of context.virtualServices) {
-    const origin = `VirtualService/${keyOf(facts)}`;
-    for (const rule of context.rulesOf(facts)) {
-      const matches = matchesOf(rule, port.number);
-      if (matches === undefined || rule.action.kind === "delegate") continue;
-      some = true;
-      yield encodeRule(rule, port, origin, context);
-      // Nothing comes past it.
-      if (matches.length === 0 || matches.some(isCatchAll)) return;
-    }
+    const rules = context.rulesOf(facts);
+    const run = context.cache.run(facts, port.number, rules, context.naming, () =>
+      encodeRun(rules, port, `VirtualService/${keyOf(facts)}`, context),
+    );
+    for (const each of run.clusters) context.use(each);
+    yield* run.encoded;
+    if (run.ends) return;
+    some ||= run.encoded.length > 0;
   }
-  if (!some) yield encodeRule(defaultRule(definition.hostname), port, "", context);
+  if (some) return;
+  const own = encodeRule(defaultRule(definition.hostname), port, "", context);
+  for (const each of own.clusters) context.use(each);
+  yield own.encoded;
+}
+
+/** The rules of one VirtualService, up to one that lets nothing past. */
+function encodeRun(
+  rules: readonly HttpRuleFacts[],
+  port: DefinitionPort,
+  origin: string,
+  context: DestinationContext,
+): RunContent {
+  const encoded: EncodedRoutes[] = [];
+  const clusters = new Map<string, NamedCluster>();
+  for (const rule of rules) {
+    const matches = matchesOf(rule, port.number);
+    if (matches === undefined || rule.action.kind === "delegate") continue;
+    const cached = encodeRule(rule, port, origin, context);
+    encoded.push(cached.encoded);
+    for (const each of cached.clusters) clusters.set(each.name, each);
+    if (matches.length === 0 || matches.some(isCatchAll))
+      return { encoded, clusters: [...clusters.values()], ends: true };
+  }
+  return { encoded, clusters: [...clusters.values()], ends: false };
 }
 
 function encodeRule(
@@ -158,27 +168,26 @@ function encodeRule(
   port: DefinitionPort,
   origin: string,
   context: DestinationContext,
-): Uint8Array {
-  const targets: readonly HostPort[] = [
-    ...(rule.action.kind === "route" ? rule.action.destinations : []),
-    ...(rule.traits.mirrors ?? []),
-  ];
-  const names = targets.map((target) => context.cluster(target, port.number, false));
-  const only = rule.action.kind === "route" && rule.action.destinations.length === 1 ? targets[0] : undefined;
-  const hashes = only !== undefined && context.hashes(only);
-  return context.cache.get(rule, `${port.number} ${origin}`, `${hashes} ${names.join(" ")}`, () => {
-    const nameOf = new Map(targets.map((target, index) => [target, names[index] ?? ""]));
-    const cluster = (target: HostPort) => nameOf.get(target) ?? "";
-    return encodeRoutes(
-      compileHttpRule(rule, { port: port.number, origin, retry: context.retry, cluster, hashes: () => hashes }),
-    );
+): CachedRule {
+  return context.cache.rule(rule, `${port.number} ${origin}`, context.naming, () => {
+    const targets: readonly HostPort[] = [
+      ...(rule.action.kind === "route" ? rule.action.destinations : []),
+      ...(rule.traits.mirrors ?? []),
+    ];
+    const named = new Map(targets.map((target) => [target, context.name(target, port.number, false)]));
+    const only = rule.action.kind === "route" && rule.action.destinations.length === 1 ? targets[0] : undefined;
+    const hashes = only !== undefined && context.hashes(only);
+    return {
+      clusters: [...named.values()],
+      key: `${hashes} ${[...named.values()].map(({ name }) => name).join(" ")}`,
+      encode: () => {
+        const cluster = (target: HostPort) => named.get(target)?.name ?? "";
+        return encodeRoutes(
+          compileHttpRule(rule, { port: port.number, origin, retry: context.retry, cluster, hashes: () => hashes }),
+        );
+      },
+    };
   });
-}
-
-function encodeRoutes(routes: readonly Route[]): Uint8Array {
-  const rope = new Rope();
-  for (const route of routes) rope.field(HOST_ROUTES, toBinary(RouteSchema, route));
-  return rope.finish();
 }
 
 /** Everything to the service itself. */
@@ -206,7 +215,7 @@ function tcpRoutes(
   );
   if (routes.length > 0) return routes;
   const own = { host: definition.hostname, subset: "", port: port.number };
-  const cluster = context.cluster(own, port.number, true);
+  const cluster = clusterName(own, port, context);
   return compileTcpRule(
     { matches: [], destinations: [{ ...own, weight: 1 }] },
     { port: port.number, origin: "", cluster: () => cluster },
@@ -217,6 +226,12 @@ function streamContext(facts: VirtualServiceFacts, port: DefinitionPort, context
   return {
     port: port.number,
     origin: `VirtualService/${keyOf(facts)}`,
-    cluster: (target: HostPort) => context.cluster(target, port.number, true),
+    cluster: (target: HostPort) => clusterName(target, port, context),
   };
+}
+
+function clusterName(target: HostPort, port: DefinitionPort, context: DestinationContext): string {
+  const cluster = context.name(target, port.number, true);
+  context.use(cluster);
+  return cluster.name;
 }

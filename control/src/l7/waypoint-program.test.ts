@@ -1,7 +1,7 @@
 import { fromBinary, toJson } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ClusterSchema, DestinationSchema, EndpointsSchema, type Route } from "#proto/l7_pb.ts";
+import { ClusterSchema, DestinationSchema, EndpointsSchema, type Route, RouteGroupSchema } from "#proto/l7_pb.ts";
 import type { Problem } from "../model/fields.ts";
 import { MeshModel } from "../model/mesh-model.ts";
 import { podFacts } from "../model/pod.ts";
@@ -101,7 +101,13 @@ function chain(program: WaypointProgram, key = REVIEWS, port = 9080) {
 }
 
 function routes(program: WaypointProgram, key = REVIEWS, port = 9080): Route[] {
-  return chain(program, key, port).http?.hosts[0]?.routes ?? [];
+  const host = chain(program, key, port).http?.hosts[0];
+  const grouped = (host?.routeGroups ?? []).flatMap((name) => {
+    const group = program.tables.RouteGroup.get(name);
+    if (group === undefined) throw new Error(`no group ${name}`);
+    return fromBinary(RouteGroupSchema, group.message).routes;
+  });
+  return [...grouped, ...(host?.routes ?? [])];
 }
 
 function forward(route: Route | undefined) {
@@ -400,7 +406,7 @@ describe("a program after edits", () => {
     );
   });
 
-  it("pushes only the service's destination after an edit of one of 5,000 routes", () => {
+  it("pushes one group of routes and its name after an edit of one of 5,000 routes", () => {
     const mesh = bookinfo();
     const rule = (index: number, timeout = "1s") => ({
       match: [{ uri: { prefix: `/p${index}/` } }],
@@ -412,9 +418,48 @@ describe("a program after edits", () => {
     const program = mesh.program();
     program.flush();
     mesh.virtualService("vs-7", { hosts: ["reviews"], http: [rule(7, "2s")] });
-    const changes = [...program.flush()].map(([type, { changed, removed }]) => [type, changed.size, removed.size]);
-    expect(changes).toEqual([["type.googleapis.com/weft.l7.Destination", 1, 0]]);
+    const changes = program.flush();
+    expect([...changes.keys()].map((type) => type.slice(type.lastIndexOf(".") + 1))).toEqual([
+      "RouteGroup",
+      "Destination",
+    ]);
+    const bytes = [...changes].flatMap(([type, { changed }]) =>
+      [...changed].map((name) => program.byType.get(type)?.get(name)?.encoded.length ?? 0),
+    );
+    // 200 of 5,000 routes at most: the one that is another now may be a boundary of groups, or have been one.
+    expect(bytes.reduce((sum, each) => sum + each, 0)).toBeLessThan(60_000);
     expect(routes(program)).toHaveLength(5_000);
+  });
+
+  it("has, in groups, the routes that there are after any edits, and no group that nobody names", () => {
+    const edit = fc.record({
+      at: fc.nat({ max: 199 }),
+      timeout: fc.integer({ min: 1, max: 9 }),
+      gone: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(fc.array(edit, { maxLength: 40 }), { minLength: 1, maxLength: 4 }), (rounds) => {
+        const mesh = bookinfo();
+        const put = (index: number, timeout: string) =>
+          mesh.virtualService(`vs-${index}`, {
+            hosts: ["reviews"],
+            http: [{ match: [{ uri: { prefix: `/p${index}/` } }], timeout, route: [to("v1")] }],
+          });
+        for (let index = 0; index < 150; index++) put(index, "1s");
+        const program = mesh.program();
+        for (const round of rounds) {
+          for (const { at, timeout, gone } of round) {
+            if (gone) mesh.world.virtualServices.all.remove(`default/vs-${at}`);
+            else put(at, `${timeout}s`);
+          }
+          program.flush();
+        }
+        const fresh = mesh.program();
+        expect(routes(program)).toEqual(routes(fresh));
+        expect([...program.tables.RouteGroup.names()].sort()).toEqual([...fresh.tables.RouteGroup.names()].sort());
+      }),
+      { numRuns: 15 },
+    );
   });
 });
 

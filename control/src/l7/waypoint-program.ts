@@ -28,9 +28,11 @@ import type { HostPort } from "./istio/http-rule.ts";
 import { DEFAULT_RETRY } from "./istio/http-traits.ts";
 import { hostCovers } from "./istio/values.ts";
 import type { L7World, WorldListener } from "./l7-world.ts";
-import { type ClusterRequest, ProgramClusters, workloadOf } from "./program-clusters.ts";
+import { type ClusterRequest, type NamedCluster, ProgramClusters, workloadOf } from "./program-clusters.ts";
+import { References } from "./references.ts";
+import { RuleCache } from "./rule-cache.ts";
 import { type Target, targetKey } from "./security/policy-target.ts";
-import { encodeServiceDestination, RuleCache } from "./service-destination.ts";
+import { encodeServiceDestination } from "./service-destination.ts";
 import { compileTelemetry } from "./telemetry/compile-telemetry.ts";
 import { compileWorkload } from "./workload-destination.ts";
 
@@ -63,6 +65,9 @@ export class WaypointProgram {
   readonly #world: L7World;
   readonly #clusters: ProgramClusters;
   #cache = new RuleCache();
+  /** Another object whenever clusters may be called otherwise, or balance otherwise. */
+  #naming = {};
+  readonly #groupsOfService = new References();
   #services: ReadonlySet<string> = new Set();
   #workloads: ReadonlySet<string> = new Set();
   readonly #keysOfHost = new OwnedNames();
@@ -104,6 +109,7 @@ export class WaypointProgram {
       this.#markUsers(host);
     }
     for (const uid of difference(workloads, this.#workloads)) this.#dirtyWorkloads.add(uid);
+    this.#naming = {};
     this.#services = new Set(services);
     this.#workloads = new Set(workloads);
   }
@@ -146,6 +152,7 @@ export class WaypointProgram {
         for (const host of hosts) this.#markServicesOf(host);
       },
       trafficPoliciesChanged: (hosts) => {
+        this.#naming = {};
         for (const host of hosts) {
           this.#clusters.markHost(host);
           // Whether a rule hashes decides about retries of routes to it.
@@ -154,6 +161,7 @@ export class WaypointProgram {
         }
       },
       modelChanged: ({ definitions, served }) => {
+        if (definitions.size > 0) this.#naming = {};
         for (const key of definitions) {
           const host = hostOf(key);
           if (this.#services.has(key)) {
@@ -181,6 +189,7 @@ export class WaypointProgram {
       grantsChanged: (namespace) => this.#clusters.markGrants(namespace),
       everythingChanged: () => {
         this.#cache = new RuleCache();
+        this.#naming = {};
         this.#dirtySettings = true;
         this.#clusters.markEverything();
         this.#markAllServices();
@@ -229,6 +238,7 @@ export class WaypointProgram {
     const { model, virtualServices, config, routes, policies } = this.#world;
     const definition = this.#services.has(key) ? model.definition(key) : undefined;
     const used = new Map<string, ClusterRequest>();
+    const groups = new Map<string, () => Uint8Array>();
     if (definition === undefined) {
       this.tables.Destination.delete(key);
     } else {
@@ -248,13 +258,19 @@ export class WaypointProgram {
             cluster: this.#namer(used),
             defaultRetry: config.retry === undefined ? DEFAULT_RETRY : (config.retry ?? undefined),
           }),
-        cluster: (wanted, listenerPort, tcp) => this.#clusterFor(used, wanted, listenerPort, tcp),
+        name: (wanted, listenerPort, tcp) => this.#clusterFor(wanted, listenerPort, tcp),
+        use: ({ name, request }) => used.set(name, request),
         hashes: (wanted) => this.#hashes(wanted),
+        naming: this.#naming,
         cache: this.#cache,
+        groups: (name, content) => groups.set(name, content),
       });
       this.tables.Destination.set(key, message);
     }
     this.#clusters.use(key, used);
+    const { added, unused } = this.#groupsOfService.set(key, new Set(groups.keys()));
+    for (const name of added) this.tables.RouteGroup.set(name, groups.get(name)?.() ?? new Uint8Array());
+    for (const name of unused) this.tables.RouteGroup.delete(name);
   }
 
   #namer(used: Map<string, ClusterRequest>): ClusterNamer {
@@ -267,19 +283,21 @@ export class WaypointProgram {
         grpc,
         ...(session === undefined ? {} : { session }),
       };
-      return this.#name(used, request);
+      const named = this.#name(request);
+      used.set(named.name, request);
+      return named.name;
     };
   }
 
-  #clusterFor(used: Map<string, ClusterRequest>, target: HostPort, listenerPort: number, tcp: boolean): string {
+  #clusterFor(target: HostPort, listenerPort: number, tcp: boolean): NamedCluster {
     const { host, subset } = target;
     const ports = this.#clusters.definitionOf(host)?.ports ?? [];
     const port = target.port ?? (ports.length === 1 ? ports[0]?.number : undefined) ?? listenerPort;
-    return this.#name(used, { host, subset, port, tcp, grpc: false });
+    return this.#name({ host, subset, port, tcp, grpc: false });
   }
 
   /** As Istio's access logs call them: `inbound-vip|9080|http/v1|reviews...` here, `outbound|...` elsewhere. */
-  #name(used: Map<string, ClusterRequest>, request: ClusterRequest): string {
+  #name(request: ClusterRequest): NamedCluster {
     const { host, subset, port, tcp, session, grpc } = request;
     const definition = this.#clusters.definitionOf(host);
     const declared = definition?.ports.find(({ number }) => number === port)?.appProtocol;
@@ -292,8 +310,7 @@ export class WaypointProgram {
     const name = bound
       ? `inbound-vip|${port}|${[tcp ? "tcp" : "http", ...variant].join("/")}|${host}`
       : `outbound|${port}|${variant.join("/")}|${host}`;
-    used.set(name, request);
-    return name;
+    return { name, request };
   }
 
   #hashes({ host, subset, port }: HostPort): boolean {

@@ -15,6 +15,7 @@ export const L7_TYPE_URLS = [
   "type.googleapis.com/weft.l7.Jwt",
   "type.googleapis.com/weft.l7.Telemetry",
   "type.googleapis.com/weft.l7.Settings",
+  "type.googleapis.com/weft.l7.RouteGroup",
   "type.googleapis.com/weft.l7.Listener",
   "type.googleapis.com/weft.l7.Destination",
 ] as const;

@@ -21,6 +21,7 @@ constexpr TypeName kTypes[] = {
     {l7::ResourceType::kPolicy, "Policy"},
     {l7::ResourceType::kJwt, "Jwt"},
     {l7::ResourceType::kTelemetry, "Telemetry"},
+    {l7::ResourceType::kRouteGroup, "RouteGroup"},
 };
 
 Result<l7::ResourceType> TypeOf(const Napi::Object& from) {

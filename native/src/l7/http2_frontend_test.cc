@@ -62,7 +62,7 @@ class Http2FrontendTest : public testing::Test,
     host->add_routes()->mutable_forward()->add_clusters()->set_cluster("a");
     auto chain = std::make_shared<ChainProgram>();
     chain->settings = std::make_shared<SettingsProgram>();
-    chain->http = *CompileHttp(routes);
+    chain->http = *CompileHttp(routes, {});
     handle_.Set(std::move(chain));
     clusters_["a"];
     int fds[2];

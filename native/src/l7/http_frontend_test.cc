@@ -31,7 +31,7 @@ class HttpFrontendTest : public testing::Test,
     host->add_routes()->mutable_forward()->add_clusters()->set_cluster("a");
     auto chain = std::make_shared<ChainProgram>();
     chain->settings = std::make_shared<SettingsProgram>();
-    chain->http = *CompileHttp(routes);
+    chain->http = *CompileHttp(routes, {});
     handle_.Set(std::move(chain));
     clusters_["a"].connect = [this](upstream::PoolWaiter& waiter) {
       if (upstream_ != nullptr && upstream_->CanOpen()) return waiter.OnConnection(*upstream_);

@@ -27,7 +27,7 @@ const WeightedClusterProgram* ForwardProgram::Draw(uint32_t random) const {
 
 const RouteProgram* VirtualHostProgram::Find(const MatchContext& context) const {
   const size_t found = index->Find(context);
-  return found == RouteIndex::kNone ? nullptr : routes[found].get();
+  return found == RouteIndex::kNone ? nullptr : routes[found];
 }
 
 const VirtualHostProgram* HttpProgram::FindHost(std::string_view authority) const {

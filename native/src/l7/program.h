@@ -113,9 +113,16 @@ struct RouteProgram {
   std::shared_ptr<const security::AuthorizerProgram> authorizer;
 };
 
+// Routes that virtual hosts share, also those of programs that follow each other.
+struct RouteGroupProgram {
+  std::vector<std::unique_ptr<const RouteProgram>> routes;
+};
+using RouteGroups = std::map<std::string, std::shared_ptr<const RouteGroupProgram>>;
+
 struct VirtualHostProgram {
   std::string name;
-  std::vector<std::unique_ptr<const RouteProgram>> routes;
+  std::vector<std::shared_ptr<const RouteGroupProgram>> groups;
+  std::vector<const RouteProgram*> routes;  // of all groups, in their order
   std::unique_ptr<const RouteIndex> index;
 
   // Null: no route.

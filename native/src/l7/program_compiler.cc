@@ -222,17 +222,36 @@ Result<std::unique_ptr<const RouteProgram>> CompileRoute(const Route& from) {
   return std::unique_ptr<const RouteProgram>(std::move(program));
 }
 
-Result<std::unique_ptr<VirtualHostProgram>> CompileHost(const VirtualHost& from) {
-  auto program = std::make_unique<VirtualHostProgram>();
-  program->name = from.name();
-  std::vector<const RouteMatch*> matches;
-  for (const Route& each : from.routes()) {
+Result<std::shared_ptr<const RouteGroupProgram>> CompileRoutes(const google::protobuf::RepeatedPtrField<Route>& from) {
+  auto program = std::make_shared<RouteGroupProgram>();
+  program->routes.reserve(static_cast<size_t>(from.size()));
+  for (const Route& each : from) {
     Result<std::unique_ptr<const RouteProgram>> route = CompileRoute(each);
     if (!route) return At("route " + std::to_string(program->routes.size()) + " (" + each.name() + ")", route.error());
-    matches.push_back(&(*route)->match);
     program->routes.push_back(std::move(*route));
   }
-  program->index = std::make_unique<RouteIndex>(matches);
+  return std::shared_ptr<const RouteGroupProgram>(std::move(program));
+}
+
+Result<std::unique_ptr<VirtualHostProgram>> CompileHost(const VirtualHost& from, const RouteGroups& groups) {
+  auto program = std::make_unique<VirtualHostProgram>();
+  program->name = from.name();
+  for (const std::string& name : from.route_groups()) {
+    const auto found = groups.find(name);
+    if (found == groups.end()) return Error{ENOENT, "there is no route group " + name};
+    program->groups.push_back(found->second);
+  }
+  Result<std::shared_ptr<const RouteGroupProgram>> own = CompileRoutes(from.routes());
+  if (!own) return own.error();
+  program->groups.push_back(std::move(*own));
+  std::vector<const RouteMatch*> matches;
+  for (const auto& group : program->groups) {
+    for (const auto& route : group->routes) {
+      program->routes.push_back(route.get());
+      matches.push_back(&route->match);
+    }
+  }
+  program->index = std::make_unique<RouteIndex>(std::move(matches));
   return program;
 }
 
@@ -287,10 +306,14 @@ Result<std::shared_ptr<const SettingsProgram>> CompileSettings(const Settings& f
   return std::shared_ptr<const SettingsProgram>(std::move(program));
 }
 
-Result<std::shared_ptr<const HttpProgram>> CompileHttp(const HttpRoutes& routes) {
+Result<std::shared_ptr<const RouteGroupProgram>> CompileRouteGroup(const RouteGroup& from) {
+  return CompileRoutes(from.routes());
+}
+
+Result<std::shared_ptr<const HttpProgram>> CompileHttp(const HttpRoutes& routes, const RouteGroups& groups) {
   auto program = std::make_shared<HttpProgram>();
   for (const VirtualHost& each : routes.hosts()) {
-    Result<std::unique_ptr<VirtualHostProgram>> host = CompileHost(each);
+    Result<std::unique_ptr<VirtualHostProgram>> host = CompileHost(each, groups);
     if (!host) return At("host " + each.name(), host.error());
     const VirtualHostProgram* made = host->get();
     program->hosts.push_back(std::move(*host));
@@ -308,7 +331,7 @@ Result<std::shared_ptr<const HttpProgram>> CompileHttp(const HttpRoutes& routes)
   return std::shared_ptr<const HttpProgram>(std::move(program));
 }
 
-Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& from) {
+Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& from, const RouteGroups& groups) {
   auto parts = std::make_shared<ChainParts>();
   switch (from.protocol()) {
     case Chain::HTTP:
@@ -324,7 +347,7 @@ Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& from) {
       break;
   }
   if (from.has_http()) {
-    Result<std::shared_ptr<const HttpProgram>> http = CompileHttp(from.http());
+    Result<std::shared_ptr<const HttpProgram>> http = CompileHttp(from.http(), groups);
     if (!http) return http.error();
     parts->http = std::move(*http);
   }

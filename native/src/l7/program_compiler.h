@@ -13,10 +13,13 @@ namespace weft::l7 {
 class Chain;
 class HttpRoutes;
 class Listener;
+class RouteGroup;
 class Settings;
 
 Result<std::shared_ptr<const SettingsProgram>> CompileSettings(const Settings& settings);
-Result<std::shared_ptr<const HttpProgram>> CompileHttp(const HttpRoutes& routes);
+Result<std::shared_ptr<const RouteGroupProgram>> CompileRouteGroup(const RouteGroup& group);
+// `groups` are those that the routes may name.
+Result<std::shared_ptr<const HttpProgram>> CompileHttp(const HttpRoutes& routes, const RouteGroups& groups);
 
 // A chain without what it names elsewhere (policies, telemetry, settings), which may change while the chain does not.
 struct ChainParts {
@@ -28,6 +31,6 @@ struct ChainParts {
   std::vector<std::string> policies, jwt;
   std::string telemetry;
 };
-Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& chain);
+Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& chain, const RouteGroups& groups);
 
 }  // namespace weft::l7

@@ -29,8 +29,11 @@ ProgramStore::ProgramStore(ClusterResources& clusters) : clusters_(clusters) { B
 std::vector<Rejection> ProgramStore::Apply(std::span<const ResourceUpdate> updated,
                                            std::span<const ResourceName> removed) {
   std::vector<Rejection> rejections;
-  for (const ResourceUpdate& each : updated) {
-    if (const Status status = Set(each); !status) rejections.push_back({each.type, each.name, status.error().what});
+  for (const bool groups : {true, false}) {
+    for (const ResourceUpdate& each : updated) {
+      if ((each.type == ResourceType::kRouteGroup) != groups) continue;
+      if (const Status status = Set(each); !status) rejections.push_back({each.type, each.name, status.error().what});
+    }
   }
   for (const ResourceName& each : removed) Remove(each);
   Build();
@@ -57,6 +60,8 @@ Status ProgramStore::Set(const ResourceUpdate& update) {
       return security_.SetJwt(update.name, update.bytes);
     case ResourceType::kTelemetry:
       return SetTelemetry(update.name, update.bytes);
+    case ResourceType::kRouteGroup:
+      return SetRouteGroup(update.name, update.bytes);
   }
   return Error{EINVAL, "unknown type"};
 }
@@ -74,7 +79,7 @@ Status ProgramStore::SetSettings(std::string_view bytes) {
 Status ProgramStore::SetListener(const std::string& name, std::string_view bytes) {
   Result<Listener> message = ParseMessage<Listener>(bytes);
   if (!message) return message.error();
-  Result<std::shared_ptr<const ChainParts>> chain = CompileChain(message->chain());
+  Result<std::shared_ptr<const ChainParts>> chain = CompileChain(message->chain(), route_groups_);
   if (!chain) return chain.error();
   if (message->port() > 65535) return Error{EINVAL, "port " + std::to_string(message->port())};
   ListenerParts parts;
@@ -114,7 +119,7 @@ Status ProgramStore::SetDestination(const std::string& name, std::string_view by
   DestinationParts parts;
   for (const auto& each : message->ports()) {
     if (each.port() == 0 || each.port() > 65535) return Error{EINVAL, "port " + std::to_string(each.port())};
-    Result<std::shared_ptr<const ChainParts>> chain = CompileChain(each.chain());
+    Result<std::shared_ptr<const ChainParts>> chain = CompileChain(each.chain(), route_groups_);
     if (!chain) return Error{EINVAL, "port " + std::to_string(each.port()) + ": " + chain.error().what};
     parts.ports[static_cast<uint16_t>(each.port())] = std::move(*chain);
   }
@@ -129,6 +134,15 @@ Status ProgramStore::SetTelemetry(const std::string& name, std::string_view byte
   if (!program) return program.error();
   telemetry_[name] = std::move(*program);
   everything_changed_ = true;
+  return Ok{};
+}
+
+Status ProgramStore::SetRouteGroup(const std::string& name, std::string_view bytes) {
+  Result<RouteGroup> message = ParseMessage<RouteGroup>(bytes);
+  if (!message) return message.error();
+  Result<std::shared_ptr<const RouteGroupProgram>> group = CompileRouteGroup(*message);
+  if (!group) return group.error();
+  route_groups_[name] = std::move(*group);
   return Ok{};
 }
 
@@ -157,6 +171,10 @@ void ProgramStore::Remove(const ResourceName& removed) {
     case ResourceType::kTelemetry:
       telemetry_.erase(removed.name);
       break;
+    case ResourceType::kRouteGroup:
+      // Who uses it keeps it.
+      route_groups_.erase(removed.name);
+      return;
   }
   everything_changed_ = true;
 }

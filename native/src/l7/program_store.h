@@ -23,7 +23,8 @@ enum class ResourceType : uint8_t {
   kEndpoints,
   kPolicy,
   kJwt,
-  kTelemetry
+  kTelemetry,
+  kRouteGroup
 };
 
 struct ResourceUpdate {
@@ -55,7 +56,8 @@ class ClusterResources {
 
 // The resources of the L7 program and the program that they make. One thread (JavaScript's) changes it. What a resource
 // names elsewhere is resolved when the program is made, so resources may come in any order; what cannot be resolved
-// denies or answers 503, and never opens anything.
+// denies or answers 503, and never opens anything. Only route groups must be there first, or come in the same batch:
+// they are part of what names them.
 class ProgramStore {
  public:
   explicit ProgramStore(ClusterResources& clusters);
@@ -80,6 +82,7 @@ class ProgramStore {
   Status SetListener(const std::string& name, std::string_view bytes);
   Status SetDestination(const std::string& name, std::string_view bytes);
   Status SetTelemetry(const std::string& name, std::string_view bytes);
+  Status SetRouteGroup(const std::string& name, std::string_view bytes);
   void Remove(const ResourceName& removed);
   std::shared_ptr<const ChainProgram> Resolve(const ChainParts& parts) const;
   void Build();
@@ -89,6 +92,7 @@ class ProgramStore {
   ClusterResources& clusters_;
   security::SecurityCatalog security_;
   std::shared_ptr<const SettingsProgram> settings_ = std::make_shared<SettingsProgram>();
+  RouteGroups route_groups_;
   std::map<std::string, ListenerParts> listeners_;
   std::map<std::string, DestinationParts> destinations_;
   std::map<std::string, std::shared_ptr<const telemetry::TelemetryProgram>> telemetry_;

@@ -7,6 +7,7 @@ import {
   JwtSchema,
   ListenerSchema,
   PolicySchema,
+  RouteGroupSchema,
   SettingsSchema,
   TelemetrySchema,
 } from "#proto/l7_pb.ts";
@@ -26,6 +27,7 @@ export const PROGRAM_TYPES: Readonly<Record<L7Type, ProgramType>> = {
   Policy: { schema: PolicySchema, list: "policies" },
   Jwt: { schema: JwtSchema, list: "jwt" },
   Telemetry: { schema: TelemetrySchema, list: "telemetry" },
+  RouteGroup: { schema: RouteGroupSchema, list: "routeGroups" },
   Listener: { schema: ListenerSchema, list: "listeners" },
   Destination: { schema: DestinationSchema, list: "destinations" },
 };
