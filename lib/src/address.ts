@@ -45,6 +45,16 @@ export function parseCidr(text: string): { ip: string; length: number } | undefi
   return { ip, length: Number(bits) };
 }
 
+/** A range holds addresses of its own family only: not even `::/0` an IPv4 one. */
+export function cidrContains(range: { readonly ip: string; readonly length: number }, ip: string): boolean {
+  if (isIpv4(range.ip) !== isIpv4(ip)) return false;
+  const [base, bytes] = [ipToBytes(range.ip), ipToBytes(ip)];
+  return bytes.every((byte, i) => {
+    const bits = Math.min(8, Math.max(0, range.length - i * 8));
+    return bits === 0 || (byte ^ (base[i] ?? 0)) >> (8 - bits) === 0;
+  });
+}
+
 function canonical(ip: ipaddr.IPv4 | ipaddr.IPv6): string {
   if (ip instanceof ipaddr.IPv6 && ip.isIPv4MappedAddress()) return ip.toIPv4Address().toString();
   return ip instanceof ipaddr.IPv6 ? ip.toRFC5952String() : ip.toString();

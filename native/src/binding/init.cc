@@ -4,6 +4,7 @@
 #include "binding/constructors.h"
 #include "binding/engine.h"
 #include "binding/l7_engine.h"
+#include "binding/policy_check.h"
 #include "binding/process_memory.h"
 
 namespace {
@@ -14,6 +15,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(constructors);
   weft::binding::InitEngine(env, exports, *constructors);
   weft::binding::InitL7Engine(env, exports, *constructors);
+  weft::binding::InitPolicyCheck(env, exports);
   weft::binding::InitProcessMemory(env, exports);
   return exports;
 }
