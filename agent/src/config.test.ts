@@ -34,6 +34,46 @@ test("in a cluster the control plane is istiod", () => {
   expect(loadConfig({ ...base, XDS_ADDRESS: "" }).xds).toBeUndefined();
 });
 
+/** As the chart of Istio's ambient mode fills it in. */
+const DAEMON_SET = {
+  CA_ADDRESS: "istiod.istio-system.svc:15012",
+  XDS_ADDRESS: "istiod.istio-system.svc:15012",
+  RUST_LOG: "info",
+  RUST_BACKTRACE: "1",
+  ISTIO_META_CLUSTER_ID: "Kubernetes",
+  INPOD_ENABLED: "true",
+  TERMINATION_GRACE_PERIOD_SECONDS: "30",
+  POD_NAME: "ztunnel-x7k2p",
+  POD_NAMESPACE: "istio-system",
+  NODE_NAME: "node-1",
+  INSTANCE_IP: "10.1.0.9",
+  SERVICE_ACCOUNT: "ztunnel",
+  ISTIO_META_ENABLE_HBONE: "true",
+  ISTIO_META_DNS_CAPTURE: "true",
+  ISTIO_META_DNS_PROXY_ADDR: "127.0.0.1:15053",
+  ZTUNNEL_CPU_LIMIT: "4",
+  INPOD_UDS: "/var/run/ztunnel/ztunnel.sock",
+  KUBERNETES_SERVICE_HOST: "10.96.0.1",
+};
+
+test("the environment of Istio's ztunnel is taken as it is", () => {
+  expect(loadConfig(DAEMON_SET)).toMatchObject({
+    nodeName: "node-1",
+    clusterId: "Kubernetes",
+    podName: "ztunnel-x7k2p",
+    podNamespace: "istio-system",
+    instanceIp: "10.1.0.9",
+    metadata: { NAME: "ztunnel-x7k2p", NAMESPACE: "istio-system", NODE_NAME: "node-1", ENABLE_HBONE: "true" },
+    xds: { address: "https://istiod.istio-system.svc:15012", root: { path: "./var/run/secrets/istio/root-cert.pem" } },
+    ca: { address: "https://istiod.istio-system.svc:15012" },
+    dns: { enabled: true },
+    terminationDeadlineMs: 25_000,
+  });
+  const PROXY_CONFIG = "discoveryAddress: istiod.rev.svc:15012\nconcurrency: 3\n";
+  const given = loadConfig({ ...DAEMON_SET, XDS_ADDRESS: undefined, PROXY_CONFIG });
+  expect([given.xds?.address, given.engine.loops]).toEqual(["https://istiod.rev.svc:15012", 3]);
+});
+
 test("metadata come from their prefixes", () => {
   const { metadata, clusterId, dns } = loadConfig({
     ...base,
@@ -84,6 +124,14 @@ describe("a value that cannot be used is named with what is expected", () => {
     ["NODE_NAME", ""],
     ["XDS_ON_DEMAND", "true"],
     ["PROXY_MODE", "dedicated"],
+    ["INPOD_ENABLED", "false"],
+    ["ENABLE_PROXY", "false"],
+    ["ENABLE_ORIG_SRC", "false"],
+    ["ENABLE_RESPONSE_BAGGAGE", "false"],
+    ["UNSTABLE_ENABLE_SOCKS5", "true"],
+    ["FAKE_CA", "true"],
+    ["LOCAL_XDS", "workloads: []"],
+    ["PROXY_CONFIG", "concurrency: 1000"],
     ["TLS12_ENABLED", "true"],
     ["CRL_PATH", "/etc/crl.pem"],
     ["COMPLIANCE_POLICY", "pqc"],

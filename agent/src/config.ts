@@ -21,6 +21,7 @@ import {
   defaultControlPlane,
   envMetadata,
   envPeer,
+  envProxyConfig,
   envToken,
   type PeerConfig,
   type TokenSource,
@@ -73,6 +74,7 @@ export interface AgentConfig {
   readonly istioVersion: string;
 }
 
+const MAX_LOOPS = 64;
 const DEFAULT_PIN_DIR = "/sys/fs/bpf/weft";
 
 /** Throws EnvError, naming the variable, for the first value that cannot be used. */
@@ -85,10 +87,11 @@ export function loadConfig(env: Env): AgentConfig {
   const instanceIp = envString(env, "INSTANCE_IP", "1.1.1.1");
   if (isIP(instanceIp) === 0) throw new EnvError("INSTANCE_IP", instanceIp, "an IP address");
   const localXdsPath = envExistingFile(env, "LOCAL_XDS_PATH");
-  const loops = envOptionalInteger(env, "ZTUNNEL_WORKER_THREADS", 1, 64);
+  const proxy = envProxyConfig(env, MAX_LOOPS);
+  const loops = envOptionalInteger(env, "ZTUNNEL_WORKER_THREADS", 1, MAX_LOOPS) ?? proxy.concurrency;
   const podsCgroup = existingFolder(env, "WEFT_PODS_CGROUP");
   const kubeletCgroup = existingFolder(env, "WEFT_KUBELET_CGROUP");
-  const xds = envPeer(env, "XDS", defaultControlPlane(env));
+  const xds = envPeer(env, "XDS", proxy.discoveryAddress ?? defaultControlPlane(env));
   const ca = envPeer(env, "CA", defaultControlPlane(env));
   const preferredNamespace = envString(env, "PREFERED_SERVICE_NAMESPACE");
   return {
@@ -164,6 +167,13 @@ export function pinDirFromEnv(env: Env): string {
 const UNSUPPORTED: readonly (readonly [name: string, harmless: string])[] = [
   ["XDS_ON_DEMAND", "false"],
   ["PROXY_MODE", "shared"],
+  ["INPOD_ENABLED", "true"],
+  ["ENABLE_PROXY", "true"],
+  ["ENABLE_ORIG_SRC", "true"],
+  ["ENABLE_RESPONSE_BAGGAGE", "true"],
+  ["UNSTABLE_ENABLE_SOCKS5", "false"],
+  ["FAKE_CA", "false"],
+  ["LOCAL_XDS", ""],
   ["TLS12_ENABLED", "false"],
   ["CRL_PATH", ""],
   ["COMPLIANCE_POLICY", ""],

@@ -10,11 +10,13 @@ import { startAgent } from "./app.ts";
 import { loadConfig, pinDirFromEnv } from "./config.ts";
 import { loadAddon } from "./native.ts";
 
-const USAGE = `usage: weft-agent [cleanup]
+const USAGE = `usage: weft-agent [proxy ztunnel | cleanup]
 
-Without a command: runs the agent of this node until SIGTERM. Configured by environment variables.
+Without a command, or with ztunnel's: runs the agent of this node until SIGTERM. Configured by environment variables.
 cleanup: removes every BPF link, map and program of the agent from this node. Stop the agent first.
 `;
+
+const COMMANDS = ["", "proxy ztunnel", "cleanup"];
 
 async function main(args: readonly string[]): Promise<number> {
   const { positionals, values } = parseArgs({
@@ -22,12 +24,12 @@ async function main(args: readonly string[]): Promise<number> {
     allowPositionals: true,
     options: { help: { type: "boolean", short: "h" } },
   });
-  const [command, ...rest] = positionals;
+  const command = positionals.join(" ");
   if (values.help === true) {
     process.stdout.write(USAGE);
     return 0;
   }
-  if (rest.length > 0 || (command !== undefined && command !== "cleanup")) {
+  if (!COMMANDS.includes(command)) {
     process.stderr.write(USAGE);
     return 2;
   }

@@ -49,7 +49,8 @@ test("an address that cannot be had is named, and the kernel is not touched", ()
     WEFT_BPFFS_DIR: pinDir,
     ADMIN_ADDR: "192.0.2.1:1",
   };
-  const { status, stderr } = run(env);
+  // By the command of Istio's DaemonSet: that much of the start is the same.
+  const { status, stderr } = run(env, [BIN, "proxy", "ztunnel"]);
   expect({ status, stderr }).toMatchObject({ status: 1 });
   expect(stderr).toMatch(/^weft-agent: cannot listen on 192\.0\.2\.1:1: .*EADDRNOTAVAIL/);
   expect(existsSync(pinDir)).toBe(false);

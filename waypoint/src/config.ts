@@ -23,6 +23,7 @@ import {
   defaultControlPlane,
   envMetadata,
   envPeer,
+  envProxyConfig,
   envToken,
   type PeerConfig,
   type TokenSource,
@@ -82,7 +83,7 @@ export function loadConfig(env: Env, role: Role): WaypointConfig {
   const trustDomain = envString(env, "TRUST_DOMAIN", "cluster.local");
   const instanceIp = envString(env, "INSTANCE_IP", "127.0.0.1");
   if (isIP(instanceIp) === 0) throw new EnvError("INSTANCE_IP", instanceIp, "an IP address");
-  const proxy = proxyConfig(env);
+  const proxy = envProxyConfig(env, MAX_LOOPS);
   const metadata = envMetadata(env, {
     NAME: podName,
     NAMESPACE: podNamespace,
@@ -130,28 +131,6 @@ export function loadConfig(env: Env, role: Role): WaypointConfig {
     ready: envListen(env, "READINESS_ADDR", "[::]:15021"),
     istioVersion: envString(env, "ISTIO_META_ISTIO_VERSION", "unknown"),
     environment: env,
-  };
-}
-
-interface ProxyConfig {
-  readonly discoveryAddress?: string;
-  readonly concurrency?: number;
-}
-
-/** What Istio hands its proxies as one variable: JSON, or YAML with a value a line. Two of its fields are ours. */
-function proxyConfig(env: Env): ProxyConfig {
-  const text = envString(env, "PROXY_CONFIG", "");
-  const field = (name: string) =>
-    new RegExp(`(?:^|[{,\\n])\\s*"?${name}"?\\s*:\\s*"?([^",}\\n\\s]+)"?`).exec(text)?.[1];
-  const discoveryAddress = field("discoveryAddress");
-  const concurrency = Number(field("concurrency") ?? 0);
-  if (!Number.isInteger(concurrency) || concurrency < 0 || concurrency > MAX_LOOPS) {
-    throw new EnvError("PROXY_CONFIG", text, `concurrency from 0 to ${MAX_LOOPS}`);
-  }
-  return {
-    ...(discoveryAddress === undefined ? {} : { discoveryAddress }),
-    // 0 is Istio's word for "as many as there are cores".
-    ...(concurrency === 0 ? {} : { concurrency }),
   };
 }
 

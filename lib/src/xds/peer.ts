@@ -80,3 +80,25 @@ export function envMetadata(env: Env, own: Readonly<Record<string, unknown>>): R
   }
   return result;
 }
+
+export interface ProxyConfig {
+  readonly discoveryAddress?: string;
+  readonly concurrency?: number;
+}
+
+/** What Istio hands its proxies as one variable: JSON, or YAML with a value a line. Two of its fields are ours. */
+export function envProxyConfig(env: Env, maxConcurrency: number): ProxyConfig {
+  const text = envString(env, "PROXY_CONFIG", "");
+  const field = (name: string) =>
+    new RegExp(`(?:^|[{,\\n])\\s*"?${name}"?\\s*:\\s*"?([^",}\\n\\s]+)"?`).exec(text)?.[1];
+  const discoveryAddress = field("discoveryAddress");
+  const concurrency = Number(field("concurrency") ?? 0);
+  if (!Number.isInteger(concurrency) || concurrency < 0 || concurrency > maxConcurrency) {
+    throw new EnvError("PROXY_CONFIG", text, `concurrency from 0 to ${maxConcurrency}`);
+  }
+  return {
+    ...(discoveryAddress === undefined ? {} : { discoveryAddress }),
+    // 0 is Istio's word for "as many as there are cores".
+    ...(concurrency === 0 ? {} : { concurrency }),
+  };
+}
