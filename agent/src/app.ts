@@ -27,6 +27,7 @@ import { findCgroups } from "./enroll/cgroups.ts";
 import { Enroller } from "./enroll/enroller.ts";
 import { LocalPods } from "./enroll/local-pods.ts";
 import { PodWatch } from "./enroll/pod-watch.ts";
+import { isRemoved } from "./enroll/removal.ts";
 import type { Addon, EngineEvent } from "./native.ts";
 import type { RouteRequest } from "./route/route-book.ts";
 import { MeshState } from "./state/mesh-state.ts";
@@ -55,11 +56,13 @@ export interface Agent {
   readonly readiness: Readiness;
   /** Resolves with the reason when somebody asked the agent to end over HTTP. */
   readonly quitRequested: Promise<string>;
-  /** Drains, then closes everything. Captures stay: they are the next agent's. */
+  /** Drains, then closes everything. Captures stay: they are the next agent's, unless the agent is being removed from the cluster. */
   close(reason: string): Promise<void>;
 }
 
 const HOST_REFRESH_MS = 5000;
+/** For taking the annotations of a node's pods away, when the agent goes for good. */
+const LEAVE_MS = 10_000;
 
 /** Starts the agent. Rejects with one sentence when something that it cannot do without is missing. */
 export async function startAgent(config: AgentConfig, parts: AgentParts): Promise<Agent> {
@@ -256,6 +259,9 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
       main.info("draining", { reason, deadline_ms: config.terminationDeadlineMs });
       readiness.task("draining");
       enroller.stop();
+      const { podNamespace: namespace, podName } = config;
+      const removed = await isRemoved({ client: kube, namespace, podName, log: main });
+      if (removed) await enroller.leaveForGood(AbortSignal.timeout(LEAVE_MS));
       drain.start(reason);
       await engine.drain(config.terminationDeadlineMs);
       await watching;
@@ -266,6 +272,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
       dns.close();
       engine.close();
       bpf.close();
+      if (removed) addon.cleanupBpf(config.bpf.pinDir);
       kube.close();
       await Promise.all([admin.close(), scrape.close(), ready.close()]);
       log.flush();

@@ -13,6 +13,8 @@ export interface PodAnnotator {
   set(pod: Pod, value: Redirection | undefined): void;
   /** The pod is gone: nothing more to say of it. */
   forget(uid: string): void;
+  /** Resolves when everything is as it was last set, or with `signal`. */
+  settled(signal: AbortSignal): Promise<void>;
 }
 
 interface Wish {
@@ -22,6 +24,7 @@ interface Wish {
   /** What the API last confirmed or showed. */
   actual: string | undefined;
   busy: boolean;
+  writing: Promise<void>;
 }
 
 const BACKOFF_MS = [200, 30_000] as const;
@@ -41,17 +44,29 @@ export class KubeAnnotator implements PodAnnotator {
   set(pod: Pod, value: Redirection | undefined): void {
     const { uid, namespace = "", name, annotations } = pod.metadata;
     if (uid === undefined) return;
-    const wish = this.#wishes.get(uid) ?? { namespace, name, value, actual: undefined, busy: false };
+    const wish = this.#wishes.get(uid) ?? {
+      namespace,
+      name,
+      value,
+      actual: undefined,
+      busy: false,
+      writing: Promise.resolve(),
+    };
     this.#wishes.set(uid, wish);
     wish.value = value;
     if (!wish.busy) {
       wish.actual = annotations?.[REDIRECTION];
-      void this.#fulfil(uid, wish, new Backoff(...BACKOFF_MS));
+      wish.writing = this.#fulfil(uid, wish, new Backoff(...BACKOFF_MS));
     }
   }
 
   forget(uid: string): void {
     this.#wishes.delete(uid);
+  }
+
+  async settled(signal: AbortSignal): Promise<void> {
+    const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    await Promise.race([Promise.all([...this.#wishes.values()].map(({ writing }) => writing)), aborted]);
   }
 
   async #fulfil(uid: string, wish: Wish, backoff: Backoff): Promise<void> {

@@ -90,6 +90,16 @@ describe("the node's folders", () => {
     expect(found.kubelet).toBe(`${mount}/system.slice/kubelet.service`);
   });
 
+  test("the agent has a cgroup namespace of its own: the folder that lists it", () => {
+    const mount = folder("cg");
+    const own = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx.slice/c";
+    writeFileSync(join(folder(`cg/${own}`), "cgroup.procs"), "41\n42\n");
+    writeFileSync(join(folder("cg/kubepods.slice/kubepods-pody.slice/c"), "cgroup.procs"), "4\n");
+    const procDir = proc(`cgroup2 ${mount} cgroup2 rw 0 0\n`, "0::/\n");
+    writeFileSync(join(procDir, "self/stat"), "42 (node) S 1");
+    expect(findCgroups({}, procDir)).toMatchObject({ pods: `${mount}/kubepods.slice`, agent: `${mount}/${own}` });
+  });
+
   test("none: the variable to set is named", () => {
     const mount = folder("cg");
     expect(() => findCgroups({}, proc(`cgroup2 ${mount} cgroup2 rw 0 0\n`, "0::/x\n"))).toThrow("set WEFT_PODS_CGROUP");

@@ -34,7 +34,7 @@ const PODS_ROOTS = ["kubepods.slice", "kubepods", "kubelet/kubepods", "kubelet.s
 export function findCgroups(overrides: CgroupOverrides, procDir = "/proc"): NodeCgroups {
   const mount = cgroup2Mount(readFileSync(join(procDir, "self/mounts"), "utf8"));
   if (mount === undefined) throw new Error("no cgroup2 hierarchy is mounted; mount one at /sys/fs/cgroup");
-  const agent = join(mount, ownPath(readFileSync(join(procDir, "self/cgroup"), "utf8")));
+  const agent = ownFolder(mount, procDir);
   const pods =
     overrides.podsCgroup ??
     ancestorOfPods(mount, agent) ??
@@ -48,6 +48,28 @@ export function findCgroups(overrides: CgroupOverrides, procDir = "/proc"): Node
       (path) => path !== pods && !pods.startsWith(`${path}/`) && isFolder(path),
     );
   return { pods, agent, ...(kubelet === undefined ? {} : { kubelet }) };
+}
+
+/**
+ * Where this process is. In a cgroup namespace of its own, as container runtimes make them on unified hosts, it sees itself at the root
+ * while the node's hierarchy is mounted whole: then the folder is the one that lists its id, for ids are the node's.
+ */
+function ownFolder(mount: string, procDir: string): string {
+  const path = ownPath(readFileSync(join(procDir, "self/cgroup"), "utf8"));
+  if (path !== "/") return join(mount, path);
+  const pid = /^\d+/.exec(readText(join(procDir, "self/stat")))?.[0];
+  return (
+    PODS_ROOTS.map((root) => folderOf(Number(pid), join(mount, root))).find((found) => found !== undefined) ?? mount
+  );
+}
+
+function folderOf(pid: number, folder: string): string | undefined {
+  if (readText(join(folder, "cgroup.procs")).split("\n").includes(String(pid))) return folder;
+  for (const name of folders(folder)) {
+    const found = folderOf(pid, join(folder, name));
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** The path in the unified hierarchy from the text of a `cgroup` file. */

@@ -65,6 +65,9 @@ beforeEach(() => {
     annotator: {
       set: (pod, value) => annotations.set(pod.metadata.uid ?? "", value),
       forget: (uid) => annotations.delete(uid),
+      settled: async () => {
+        calls.push("settled");
+      },
     },
     podsCgroup: "/pods",
     trustDomain: "cluster.local",
@@ -121,6 +124,18 @@ test("a pod that is deleted leaves at once", () => {
   enroller.reconcile("a");
   expect(calls).toEqual(["release 1", "let go a", "removed a", "removePod a"]);
   expect(enroller.counts()).toEqual({ active: 0, pending: 0, started: 1, stopped: 1 });
+});
+
+test("when no agent follows, every pod leaves and no annotation stays", async () => {
+  addPod("a", 1n);
+  addPod("b", "no process yet");
+  enroller.start();
+  await vi.advanceTimersByTimeAsync(5000);
+  expect([...annotations.values()]).toEqual(["enabled", "pending"]);
+  calls.length = 0;
+  await enroller.leaveForGood(new AbortController().signal);
+  expect(calls).toEqual(["release 1", "let go a", "removed a", "removePod a", "settled"]);
+  expect([...annotations.values()]).toEqual([undefined, undefined]);
 });
 
 describe("a pod that cannot be enrolled yet", () => {

@@ -113,6 +113,19 @@ export class Enroller {
     for (const state of this.#states.values()) if (state.state === "pending") clearTimeout(state.timer);
   }
 
+  /**
+   * No agent follows this one: every pod leaves the mesh, and its annotation goes. Traffic is untouched from here on. What could not be
+   * said to the API by `signal` stays said.
+   */
+  async leaveForGood(signal: AbortSignal): Promise<void> {
+    this.stop();
+    for (const uid of [...this.#states.keys()]) this.#leave(uid, "the agent is removed from this node");
+    for (const pod of this.#options.source.pods()) {
+      if (pod.spec?.hostNetwork !== true) this.#options.annotator.set(pod, undefined);
+    }
+    await this.#options.annotator.settled(signal);
+  }
+
   namespaceChanged(namespace: string): void {
     for (const pod of this.#options.source.pods()) {
       if (pod.metadata.namespace === namespace) this.reconcile(pod.metadata.uid ?? "");
