@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check format test test-unit test-native test-system test-kernel demo bench bench-waypoint fuzz cleanup clean
+.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel demo bench bench-waypoint fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -84,8 +84,15 @@ check: proto
 	biome ci .
 	node scripts/gen-reasons.ts --check
 	node scripts/gen-cli-reference.ts --check
+	$(MAKE) --no-print-directory -C test/cluster helm
+	scripts/render-manifests.sh --check
 	clang-format-19 --dry-run --Werror $(NATIVE_SOURCES)
-	shellcheck $(wildcard scripts/*.sh test/kernel/*.sh) .ci/run
+	shellcheck -x $(wildcard scripts/*.sh test/kernel/*.sh test/cluster/*.sh) .ci/run
+
+# What `kubectl apply` takes instead of Helm: deploy/manifests from the chart.
+manifests:
+	$(MAKE) --no-print-directory -C test/cluster helm
+	scripts/render-manifests.sh
 
 format:
 	biome check --write .
@@ -107,6 +114,7 @@ test-unit: proto
 	$(VITEST) --project unit --outputFile.json=build/test/unit.json
 
 test-system: build $(TOOLS) build/stamp/envoy
+	$(MAKE) --no-print-directory -C test/cluster api
 	$(VITEST) --project system --outputFile.json=build/test/system.json
 
 # Envoy as a peer that nobody here wrote: only the system tests and the bench need it.

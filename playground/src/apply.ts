@@ -9,6 +9,15 @@ import { Catalogue } from "./api/resources.ts";
 
 const MANAGER = "weft-playground";
 
+/** What only a cluster with more than one administrator, or a CNI, has a use for. */
+const LEFT_OUT: ReadonlySet<unknown> = new Set([
+  "NetworkPolicy",
+  "PodDisruptionBudget",
+  "ValidatingAdmissionPolicy",
+  "ValidatingAdmissionPolicyBinding",
+  "ValidatingWebhookConfiguration",
+]);
+
 /** Every document of every `.yaml` file of a folder, in the order of names. Built-in kinds only. */
 export async function applyFolder(client: KubeClient, folder: string): Promise<void> {
   const files = readdirSync(folder)
@@ -26,6 +35,7 @@ const catalogue = new Catalogue();
 
 async function applyObject(client: KubeClient, object: unknown, file: string): Promise<void> {
   if (!isRecord(object) || !isRecord(object.metadata)) throw new Error(`${file}: a document is no Kubernetes object`);
+  if (LEFT_OUT.has(object.kind)) return;
   const [group, version] = String(object.apiVersion).includes("/")
     ? String(object.apiVersion).split("/")
     : ["", String(object.apiVersion)];
