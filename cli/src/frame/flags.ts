@@ -26,7 +26,7 @@ type ValueOf<F extends Flag> = F extends { type: "boolean" }
 /** Absent booleans are false, absent lists are empty. */
 export type FlagValues<F extends Flags> = { readonly [Name in keyof F]: ValueOf<F[Name]> };
 
-export const FORMATS = ["table", "wide", "json", "yaml"] as const;
+export const FORMATS = ["table", "wide", "log", "json", "yaml"] as const;
 export type Format = (typeof FORMATS)[number];
 
 /** Of every command. */

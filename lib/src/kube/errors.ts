@@ -31,6 +31,11 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /** Another writer was first (stale resourceVersion, or the name is taken). */
+/** The API knows who asks, and does not let them. */
+export function isForbidden(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 403;
+}
+
 export function isConflict(error: unknown): boolean {
   return error instanceof KubeError && error.status === 409;
 }
