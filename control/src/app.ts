@@ -464,7 +464,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     waitingFor = ["shutdown"];
     scheduler.stop();
   });
-  admin.serve(adminRoutes({ replica: config.replica, clients: () => ads.clients, leads, log }));
+  admin.serve(adminRoutes({ replica: config.replica, clients: () => ads.clients, leads, programs, log }));
   waitingFor = [];
   const running = opened.move();
   return {

@@ -41,6 +41,7 @@ function runProgram(program: string, args: readonly string[], options: WeftOptio
       PATH: process.env.PATH,
       // Nobody's: what is in the home of whoever runs the tests must not be found.
       HOME: "/nonexistent",
+      XDG_CACHE_HOME: resolve(import.meta.dirname, "../../build/cache"),
       ...(kubeconfig === undefined ? {} : { KUBECONFIG: kubeconfig }),
       ...env,
     },

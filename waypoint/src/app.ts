@@ -4,6 +4,7 @@ import { metricsRoutes, readinessRoutes } from "#lib/admin-routes.ts";
 import { Drain } from "#lib/drain.ts";
 import type { ListenConfig } from "#lib/env.ts";
 import { HttpListener } from "#lib/http-listener.ts";
+import { certificateJson } from "#lib/identity/certificate-json.ts";
 import { LogRoot } from "#lib/log.ts";
 import { MetricsPage } from "#lib/metrics.ts";
 import { Readiness } from "#lib/readiness.ts";
@@ -101,7 +102,7 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
     program: sync.status(),
     listening: engine.listening(),
     connected: ads?.connected ?? false,
-    identity: identity.status().map(({ identity: id, state, error }) => ({ id, state, error })),
+    certificates: identity.status().map(certificateJson),
     version: { version: VERSION, gitTag: config.istioVersion },
     config: { ...config, token: config.token.kind, environment: undefined },
   });

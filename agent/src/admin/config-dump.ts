@@ -1,8 +1,7 @@
 /** The agent's state in the shape that `istioctl ztunnel-config` reads. */
-import { X509Certificate } from "node:crypto";
 import { joinHostPort } from "#lib/address.ts";
+import { certificateJson } from "#lib/identity/certificate-json.ts";
 import type { IdentityStatus } from "#lib/identity/identity-manager.ts";
-import { splitPem } from "#lib/identity/svid.ts";
 import { EventCursor } from "../direct/event-decoder.ts";
 import type { EnrollmentStatus } from "../enroll/enroller.ts";
 import type { ConnectionRecord, NetnsCookie, PodId, PolicyMatch, SocketAddress, StringMatch } from "../native.ts";
@@ -25,21 +24,36 @@ export interface DumpSources {
   readonly version: Readonly<Record<string, unknown>>;
 }
 
+/** Top-level keys of the dump, in order; each is asked for by name, too (`?only=`). */
+const PARTS: Readonly<Record<string, (sources: DumpSources) => Iterable<string>>> = {
+  workloads: ({ state }) => list(state.workloads.values(), workloadJson),
+  services: ({ state }) => list(state.services.values(), (service) => serviceJson(service, state)),
+  policies: ({ state }) => list(state.policies.values(), policyJson),
+  certificates: ({ identities }) => list(identities(), certificateJson),
+  direct: ({ direct }) => one(direct.status()),
+  workloadState: (sources) => one(podStates(sources)),
+  stagedServices: ({ state }) => one(staged(state)),
+  staticConfig: () => one({}),
+  version: ({ version }) => one(version),
+  config: ({ config }) => one(config),
+};
+
+export const DUMP_PARTS: readonly string[] = Object.keys(PARTS);
+
 /** In pieces, since the text of a large mesh is tens of megabytes. */
-export function* configDump(sources: DumpSources): Generator<string> {
-  const { state } = sources;
-  yield `{"workloads":`;
-  yield* list(state.workloads.values(), workloadJson);
-  yield `,"services":`;
-  yield* list(state.services.values(), (service) => serviceJson(service, state));
-  yield `,"policies":`;
-  yield* list(state.policies.values(), policyJson);
-  yield `,"certificates":`;
-  yield* list(sources.identities(), certificateJson);
-  yield `,"direct":${JSON.stringify(sources.direct.status())}`;
-  const workloadState = JSON.stringify(podStates(sources));
-  yield `,"workloadState":${workloadState},"stagedServices":${JSON.stringify(staged(state))}`;
-  yield `,"staticConfig":{},"version":${JSON.stringify(sources.version)},"config":${JSON.stringify(sources.config)}}`;
+export function* configDump(sources: DumpSources, only: readonly string[] = DUMP_PARTS): Generator<string> {
+  let separator = "{";
+  for (const [key, part] of Object.entries(PARTS)) {
+    if (!only.includes(key)) continue;
+    yield `${separator}${JSON.stringify(key)}:`;
+    yield* part(sources);
+    separator = ",";
+  }
+  yield "}";
+}
+
+function* one(value: unknown): Generator<string> {
+  yield JSON.stringify(value);
 }
 
 function* list<T>(values: Iterable<T>, each: (value: T) => unknown): Generator<string> {
@@ -155,25 +169,6 @@ function some<T>(list: readonly T[]): readonly T[] | undefined {
 
 function stringMatchJson({ kind, value }: StringMatch): object | string {
   return kind === "presence" ? "Presence" : { [capital(kind)]: value };
-}
-
-function certificateJson({ identity, state, svid, error }: IdentityStatus): object {
-  return {
-    identity,
-    state: error === undefined ? state : `${state}: ${error}`,
-    certChain: svid === undefined ? [] : splitPem(svid.chain).map(onePem),
-    rootCerts: svid === undefined ? [] : splitPem(svid.roots).map(onePem),
-  };
-}
-
-function onePem(pem: string): object {
-  const certificate = new X509Certificate(pem);
-  return {
-    pem: Buffer.from(pem).toString("base64"),
-    serialNumber: BigInt(`0x${certificate.serialNumber}`).toString(),
-    validFrom: certificate.validFromDate.toISOString(),
-    expirationTime: certificate.validToDate.toISOString(),
-  };
 }
 
 function podStates({ pods, connections, direct }: DumpSources): object {

@@ -19,16 +19,25 @@ const AGENTS = "app in (weft-agent, ztunnel)";
 const CONTROL = "app in (weft-control, istiod)";
 const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
 
-/** Agents, or the one of a node. Throws Failure when there is none. */
-export async function agentPods(context: Context, node?: string): Promise<readonly MeshPod[]> {
+/** Agents, or the one of a node, or one by its name. Throws Failure when there is none. */
+export async function agentPods(
+  context: Context,
+  choice: { readonly node?: string | undefined; readonly pod?: string | undefined } = {},
+): Promise<readonly MeshPod[]> {
   const found = await meshPods(context, AGENTS);
   if (found.length === 0) throw nothing(context, "agent");
-  if (node === undefined) return found;
-  const own = found.filter((pod) => pod.node === node);
-  if (own.length > 0) return own;
+  const { node, pod } = choice;
+  const name = pod?.replace(/^pods?\//, "").split(".")[0];
+  const chosen = found.filter(
+    (each) => (node === undefined || each.node === node) && (name ?? each.name) === each.name,
+  );
+  if (chosen.length > 0) return chosen;
+  if (name !== undefined) {
+    throw new Failure(`there is no agent "${name}"`, `there are: ${found.map((each) => each.name).join(", ")}`);
+  }
   throw new Failure(
     `there is no agent on node "${node}"`,
-    `nodes with one: ${found.map((pod) => pod.node).join(", ")}`,
+    `nodes with one: ${found.map((each) => each.node).join(", ")}`,
   );
 }
 

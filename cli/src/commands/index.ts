@@ -3,12 +3,31 @@ import { group } from "../frame/command.ts";
 import { analyzeCommand } from "./analyze.ts";
 import { authzGroup } from "./authz/index.ts";
 import { completionCommand } from "./completion.ts";
+import { logLevelCommand } from "./log-level.ts";
+import { logsCommand } from "./logs.ts";
+import { observeCommands } from "./observe.ts";
 import { playgroundGroup } from "./playground/index.ts";
+import { statusCommand } from "./status.ts";
 import { traceCommand } from "./trace.ts";
 import { versionCommand } from "./version.ts";
+import { waypointGroup } from "./waypoint/index.ts";
+import { ztunnelConfigGroup } from "./ztunnel-config/index.ts";
 
 export const COMMANDS = group({
   name: "weft",
   summary: "a service mesh without sidecars",
-  commands: [versionCommand, analyzeCommand, authzGroup, traceCommand, playgroundGroup, completionCommand],
+  commands: [
+    statusCommand,
+    analyzeCommand,
+    authzGroup,
+    traceCommand,
+    ...observeCommands,
+    waypointGroup,
+    logsCommand,
+    logLevelCommand,
+    ztunnelConfigGroup,
+    versionCommand,
+    playgroundGroup,
+    completionCommand,
+  ],
 });

@@ -29,6 +29,8 @@ export interface Context {
   readonly env: Env;
   readonly signal: AbortSignal;
   readonly stdin: NodeJS.ReadableStream;
+  /** Whether a person reads stdout. */
+  readonly isTerminal: boolean;
   /** Text for stdout. */
   readonly out: (text: string) => void;
   /** A line for stderr. */
@@ -41,6 +43,8 @@ export interface Context {
   readonly cluster: () => Cluster;
   /** `-n`, else the context's; undefined with `-A`. */
   readonly namespace: () => string | undefined;
+  /** `-n` as it was given: for what is about the whole mesh unless somebody asks for less. */
+  readonly givenNamespace: string | undefined;
   /** Where the mesh is installed. */
   readonly meshNamespace: string;
 }

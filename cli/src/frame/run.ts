@@ -58,6 +58,7 @@ async function runCommand(command: Command, input: ParsedInput, around: Surround
     env: around.env,
     signal: around.signal,
     stdin: around.stdin,
+    isTerminal: around.stdout.isTTY === true,
     out,
     note: (line) => {
       progress.clear();
@@ -72,6 +73,7 @@ async function runCommand(command: Command, input: ParsedInput, around: Surround
     },
     namespace: () =>
       input.flags["all-namespaces"] === true ? undefined : (text("namespace") ?? context.cluster().defaultNamespace),
+    givenNamespace: text("namespace"),
     meshNamespace: text("mesh-namespace") ?? DEFAULT_MESH_NAMESPACE,
   };
   try {
