@@ -19,6 +19,7 @@ import { adminRoutes } from "./admin.ts";
 import { serveAdmission } from "./admission/admission-server.ts";
 import { decide } from "./admission/validator.ts";
 import { WebhookController } from "./admission/webhook-controller.ts";
+import { CallerLimits } from "./auth/caller-limits.ts";
 import { TokenAuthenticator } from "./auth/token-authenticator.ts";
 import { CertificateService } from "./ca/certificate-service.ts";
 import { NodeAuthorizer } from "./ca/node-authorizer.ts";
@@ -423,6 +424,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     audiences: config.tokenAudiences,
     clusterId: config.mesh.clusterId,
   });
+  const limits = new CallerLimits();
   const programs = new WaypointPrograms(
     world,
     () => scheduler.changed(),
@@ -431,6 +433,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const ads = new AdsService({
     model,
     authenticator,
+    limits,
     log,
     metrics: metrics.ads,
     programs,
@@ -441,6 +444,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   });
   const certificates = new CertificateService({
     authenticator,
+    limits,
     authorizer: new NodeAuthorizer(model, config.trustedNodeAccounts),
     authority,
     defaultTtlMs: config.defaultCertTtlMs,
@@ -458,7 +462,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     ads.push(change);
     metrics.flushed(flushMs, sinceChangeMs + performance.now() - start);
   };
-  const grpc = await serveGrpc(config.grpc, credentials, ads, certificates);
+  const grpc = await serveGrpc(config.grpc, credentials, ads, certificates, authenticator);
   opened.defer(() => grpc.close());
   opened.defer(() => {
     waitingFor = ["shutdown"];

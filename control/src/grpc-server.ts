@@ -1,5 +1,8 @@
 /** The gRPC server that agents connect to. */
 import { Server, type ServerCredentials } from "@grpc/grpc-js";
+import { CREATE_CERTIFICATE_METHOD, DELTA_ADS_METHOD } from "#lib/xds/types.ts";
+import { authenticationGate, type Refuser } from "./auth/authentication-gate.ts";
+import type { TokenAuthenticator } from "./auth/token-authenticator.ts";
 import { CERTIFICATE_SERVICE, type CertificateService } from "./ca/certificate-service.ts";
 import type { ListenAddress } from "./config.ts";
 import { listenError } from "./http-server.ts";
@@ -27,6 +30,7 @@ export async function serveGrpc(
   credentials: ServerCredentials,
   ads: AdsService,
   certificates: CertificateService,
+  authenticator: TokenAuthenticator,
 ): Promise<GrpcServer> {
   const server = new Server({
     "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
@@ -37,6 +41,15 @@ export async function serveGrpc(
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
     "grpc.max_concurrent_streams": MAX_STREAMS,
     "grpc.enable_channelz": 0,
+    interceptors: [
+      authenticationGate(
+        authenticator,
+        new Map<string, Refuser>([
+          [DELTA_ADS_METHOD, ads],
+          [CREATE_CERTIFICATE_METHOD, certificates],
+        ]),
+      ),
+    ],
   });
   server.addService(ADS_SERVICE, ads.implementation);
   server.addService(CERTIFICATE_SERVICE, certificates.implementation);

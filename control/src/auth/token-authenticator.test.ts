@@ -34,31 +34,34 @@ describe("TokenAuthenticator", () => {
 
   it("knows the account and the pod of a token", async () => {
     const identity = { namespace: "a", serviceAccount: "b", pod: { name: "p", uid: "u" } };
-    expect(await authenticator.authenticate("Bearer t", "Kubernetes")).toEqual(identity);
-    expect(await authenticator.authenticate("Bearer t", undefined)).toEqual(identity);
+    expect(await authenticator.authenticate("Bearer t", "Kubernetes", "10.0.0.1")).toEqual(identity);
+    expect(await authenticator.authenticate("Bearer t", undefined, "10.0.0.1")).toEqual(identity);
   });
 
   it("remembers an answer for a short time", async () => {
-    await Promise.all([authenticator.authenticate("Bearer t", ""), authenticator.authenticate("Bearer t", "")]);
+    await Promise.all([
+      authenticator.authenticate("Bearer t", "", "10.0.0.1"),
+      authenticator.authenticate("Bearer t", "", "10.0.0.1"),
+    ]);
     expect(asked).toBe(1);
     now = 31_000;
-    await authenticator.authenticate("Bearer t", "");
+    await authenticator.authenticate("Bearer t", "", "10.0.0.1");
     expect(asked).toBe(2);
   });
 
   it("remembers a refusal for a shorter time", async () => {
     answers.push({ ...GOOD, authenticated: false });
-    await expect(authenticator.authenticate("Bearer t", "")).rejects.toThrow(AuthenticationError);
-    await expect(authenticator.authenticate("Bearer t", "")).rejects.toThrow(AuthenticationError);
+    await expect(authenticator.authenticate("Bearer t", "", "10.0.0.1")).rejects.toThrow(AuthenticationError);
+    await expect(authenticator.authenticate("Bearer t", "", "10.0.0.1")).rejects.toThrow(AuthenticationError);
     expect(asked).toBe(1);
     now = 6_000;
-    await authenticator.authenticate("Bearer t", "");
+    await authenticator.authenticate("Bearer t", "", "10.0.0.1");
   });
 
   it("does not hold it against a token when the API does not answer", async () => {
     answers.push(new Error("down"));
-    await expect(authenticator.authenticate("Bearer t", "")).rejects.toThrow("down");
-    await authenticator.authenticate("Bearer t", "");
+    await expect(authenticator.authenticate("Bearer t", "", "10.0.0.1")).rejects.toThrow("down");
+    await authenticator.authenticate("Bearer t", "", "10.0.0.1");
   });
 
   it.each([
@@ -69,7 +72,7 @@ describe("TokenAuthenticator", () => {
     ["an endless token", `Bearer ${"x".repeat(20_000)}`, ""],
     ["another cluster", "Bearer t", "elsewhere"],
   ])("refuses %s without asking the API", async (_, header, cluster) => {
-    await expect(authenticator.authenticate(header, cluster)).rejects.toThrow(AuthenticationError);
+    await expect(authenticator.authenticate(header, cluster, "10.0.0.1")).rejects.toThrow(AuthenticationError);
     expect(asked).toBe(0);
   });
 
@@ -80,6 +83,6 @@ describe("TokenAuthenticator", () => {
     ["a malformed name", { username: "system:serviceaccount:a:b:c" }],
   ])("refuses a token with %s", async (_, more) => {
     answers.push({ ...GOOD, ...more });
-    await expect(authenticator.authenticate("Bearer t", "")).rejects.toThrow(AuthenticationError);
+    await expect(authenticator.authenticate("Bearer t", "", "10.0.0.1")).rejects.toThrow(AuthenticationError);
   });
 });

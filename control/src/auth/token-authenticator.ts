@@ -1,6 +1,8 @@
 /** Who a caller is, by the service account token that it sends with each call. */
 import { hash } from "node:crypto";
 import type { TokenReview } from "#lib/kube/client.ts";
+import { Budgets } from "./budgets.ts";
+import { LimitError } from "./caller-limits.ts";
 
 /** A service account, and the pod to which its token is bound. */
 export interface CallerIdentity {
@@ -35,20 +37,35 @@ const REFUSAL_CACHE_MS = 5_000;
 /** One entry is about 300 bytes; a mesh has one token per node and waypoint, plus the old ones that are rotated out. */
 const MAX_CACHED = 20_000;
 const MAX_TOKEN_BYTES = 16 * 1024;
+/** Refused tokens of one address, after which its unknown tokens are refused unseen for a while. */
+const REFUSALS = { burst: 30, perSecond: 1, maxKeys: 10_000 };
+/** Questions to the API that wait for its answer: every node of a large cluster at once after a restart. */
+const MAX_REVIEWS = 10_000;
 
 export class TokenAuthenticator {
   readonly #options: TokenAuthenticatorOptions;
   readonly #now: () => number;
   /** By hash, so that a heap dump holds no tokens. */
   readonly #known = new Map<string, Known>();
+  readonly #refusals: Budgets;
+  #reviews = 0;
 
   constructor(options: TokenAuthenticatorOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
+    this.#refusals = new Budgets({ ...REFUSALS, now: this.#now });
   }
 
-  /** `header` is the `authorization` header, `clusterId` the `clusterid` header. Rejects with AuthenticationError. */
-  async authenticate(header: string | undefined, clusterId: string | undefined): Promise<CallerIdentity> {
+  /**
+   * `header` is the `authorization` header, `clusterId` the `clusterid` header, `address` the caller's. Rejects with
+   * AuthenticationError, or with LimitError when that address has had too many tokens refused: one that was found good
+   * before passes all the same.
+   */
+  async authenticate(
+    header: string | undefined,
+    clusterId: string | undefined,
+    address: string,
+  ): Promise<CallerIdentity> {
     const token = /^Bearer ([\x21-\x7e]+)$/i.exec(header ?? "")?.[1];
     if (token === undefined || token.length > MAX_TOKEN_BYTES) throw new AuthenticationError("no bearer token");
     if (clusterId && clusterId !== this.#options.clusterId) {
@@ -57,12 +74,18 @@ export class TokenAuthenticator {
     const key = hash("sha256", token, "base64");
     const known = this.#known.get(key);
     if (known !== undefined && known.until > this.#now()) return known.identity;
-    const identity = this.#review(token);
+    if (this.#refusals.exhausted(address)) throw new LimitError("too many tokens of this address were refused");
+    if (this.#reviews >= MAX_REVIEWS) throw new LimitError("too many tokens wait for the API's answer");
+    this.#reviews++;
+    const identity = this.#review(token).finally(() => {
+      this.#reviews--;
+    });
     this.#remember(key, { identity, until: this.#now() + CACHE_MS });
     try {
       return await identity;
     } catch (error) {
       if (error instanceof AuthenticationError) {
+        this.#refusals.take(address);
         this.#remember(key, { identity, until: this.#now() + REFUSAL_CACHE_MS });
       } else {
         // The API did not answer: that says nothing of the token.

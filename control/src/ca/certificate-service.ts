@@ -12,6 +12,8 @@ import {
   type IstioCertificateResponse,
   IstioCertificateResponseSchema,
 } from "#proto/ca_pb.ts";
+import { authenticateCall, type Refusal } from "../auth/authentication-gate.ts";
+import { type CallerLimits, LimitError } from "../auth/caller-limits.ts";
 import { AuthenticationError, type TokenAuthenticator } from "../auth/token-authenticator.ts";
 import type { Authority } from "./authority.ts";
 import { crypto } from "./keys.ts";
@@ -21,12 +23,13 @@ export interface CertificateMetrics {
   requested(): void;
   issued(): void;
   /** Why not; a small fixed set. */
-  refused(reason: "authentication" | "authorization" | "csr" | "ttl" | "internal"): void;
+  refused(reason: "authentication" | "authorization" | "csr" | "ttl" | "limit" | "internal"): void;
 }
 
 export interface CertificateServiceOptions {
   readonly authenticator: TokenAuthenticator;
   readonly authorizer: NodeAuthorizer;
+  readonly limits: CallerLimits;
   readonly authority: () => Authority;
   readonly defaultTtlMs: number;
   readonly maxTtlMs: number;
@@ -76,16 +79,16 @@ export class CertificateService {
         this.#options.metrics.requested();
         this.#create(call).then(
           (response) => respond(null, response),
-          (error: unknown) => respond(this.#refusal(error, call.getPeer())),
+          (error: unknown) => respond(this.refusal(error, call.getPeer())),
         );
       },
     };
   }
 
   async #create(call: Call): Promise<IstioCertificateResponse> {
-    const { authenticator, authorizer, log, metrics } = this.#options;
-    const header = (key: string) => call.metadata.get(key)[0]?.toString();
-    const caller = await authenticator.authenticate(header("authorization"), header("clusterid"));
+    const { authenticator, authorizer, limits, log, metrics } = this.#options;
+    const caller = await authenticateCall(authenticator, call.metadata, call.getPeer());
+    limits.takeCertificate(caller);
     const impersonated = call.request.metadata?.ImpersonatedIdentity;
     if (impersonated !== undefined && typeof impersonated !== "string") {
       throw new AuthorizationError("ImpersonatedIdentity is no string");
@@ -114,8 +117,14 @@ export class CertificateService {
     return ms;
   }
 
-  #refusal(error: unknown, peer: string) {
+  /** What the caller is told; logged and counted. */
+  refusal(error: unknown, peer: string): Refusal {
     const { log, metrics } = this.#options;
+    if (error instanceof LimitError) {
+      metrics.refused("limit");
+      log.warn({ peer, reason: error.message }, "certificate refused");
+      return { code: status.RESOURCE_EXHAUSTED, details: "too many requests" };
+    }
     if (error instanceof AuthenticationError || error instanceof AuthorizationError) {
       metrics.refused(error instanceof AuthenticationError ? "authentication" : "authorization");
       log.warn({ peer, reason: error.message }, "certificate refused");

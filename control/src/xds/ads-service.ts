@@ -1,11 +1,13 @@
 /** The aggregated discovery service: checks who asks, and keeps every stream in step with the model. */
 import { randomBytes } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Metadata, type ServerDuplexStream, type ServiceDefinition, status } from "@grpc/grpc-js";
+import { type ServerDuplexStream, type ServiceDefinition, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { parseIp } from "#lib/address.ts";
 import { DELTA_ADS_METHOD, L7_TYPE_URLS, type NodeId, parseNodeId, type TypeUrl } from "#lib/xds/types.ts";
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema, type Node } from "#proto/discovery_pb.ts";
+import { authenticateCall, type Refusal } from "../auth/authentication-gate.ts";
+import { type CallerLimits, LimitError } from "../auth/caller-limits.ts";
 import { AuthenticationError, type CallerIdentity, type TokenAuthenticator } from "../auth/token-authenticator.ts";
 import { GATEWAY_NAME_LABEL } from "../model/gateway.ts";
 import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
@@ -36,6 +38,7 @@ export interface AdsMetrics {
 export interface AdsServiceOptions {
   readonly model: MeshModel;
   readonly authenticator: TokenAuthenticator;
+  readonly limits: CallerLimits;
   readonly log: Logger;
   readonly metrics: AdsMetrics;
   readonly programs: ProgramSource;
@@ -141,48 +144,53 @@ export class AdsService {
   #open(stream: Stream): void {
     this.#streams.add(stream);
     const peer = stream.getPeer();
-    const authenticated = this.#authenticate(stream.metadata);
-    // Requests that come before the answer of the API wait, in order.
+    const { authenticator, limits } = this.#options;
+    // Requests that come before there is a session wait, in order.
     const waiting: DeltaDiscoveryRequest[] = [];
     let session: Session | undefined;
+    let leave: (() => void) | undefined;
     let ended = false;
     const end = () => {
       ended = true;
       this.#streams.delete(stream);
       session?.close();
       session = undefined;
+      leave?.();
+      leave = undefined;
     };
     const refuse = (error: unknown) => {
       if (ended) return;
       end();
+      const { code, details } = this.refusal(error, peer);
       // The way to end a call with a status.
-      stream.emit("error", this.#refusal(error, peer));
+      stream.emit("error", Object.assign(new Error(details), { code, details }));
+    };
+    const start = async (identity: CallerIdentity) => {
+      const opened = await this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
+      if (opened === undefined) return;
+      session = opened;
+      for (const request of waiting) session.receive(request);
     };
     stream.on("error", end);
     stream.on("close", end);
     stream.on("cancelled", end);
-    stream.on("end", () => {
-      end();
-      stream.end();
-    });
-    stream.on("data", (request: DeltaDiscoveryRequest) => {
-      if (session !== undefined) session.receive(request);
-      // A client has no reason to send more than one request per type before it is answered.
-      else if (waiting.push(request) > 16) refuse(new RefusedError(status.RESOURCE_EXHAUSTED, "too many requests"));
-      else if (waiting.length === 1) start();
-    });
-    const start = () => {
-      authenticated
-        .then(async (identity) => {
-          if (ended) return;
-          const opened = await this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
-          if (opened === undefined) return;
-          session = opened;
-          for (const request of waiting) session.receive(request);
-        })
-        .catch(refuse);
-    };
-    authenticated.catch(refuse);
+    authenticateCall(authenticator, stream.metadata, peer)
+      .then((identity) => {
+        if (ended) return;
+        leave = limits.openStream(identity);
+        // Nothing is read before.
+        stream.on("end", () => {
+          end();
+          stream.end();
+        });
+        stream.on("data", (request: DeltaDiscoveryRequest) => {
+          if (session !== undefined) session.receive(request);
+          // A client has no reason to send more than one request per type before it is answered.
+          else if (waiting.push(request) > 16) refuse(new RefusedError(status.RESOURCE_EXHAUSTED, "too many requests"));
+          else if (waiting.length === 1) start(identity).catch(refuse);
+        });
+      })
+      .catch(refuse);
   }
 
   /** Undefined: the stream has ended meanwhile. */
@@ -302,24 +310,17 @@ export class AdsService {
     return { receive, close };
   }
 
-  #authenticate(metadata: Metadata): Promise<CallerIdentity> {
-    const text = (key: string) => metadata.get(key)[0]?.toString();
-    return this.#options.authenticator.authenticate(text("authorization"), text("clusterid"));
-  }
-
-  #refusal(error: unknown, peer: string) {
+  /** What the client is told; logged and counted. */
+  refusal(error: unknown, peer: string): Refusal {
     const { log, metrics } = this.#options;
     metrics.refused();
-    if (error instanceof RefusedError) {
-      log.warn({ peer, reason: error.message }, "xds stream refused");
-      return Object.assign(new Error(error.message), { code: error.code, details: error.message });
-    }
-    if (error instanceof AuthenticationError) {
-      log.warn({ peer, reason: error.message }, "xds stream refused");
-      return Object.assign(new Error("unauthenticated"), { code: status.UNAUTHENTICATED, details: "unauthenticated" });
-    }
-    log.error({ peer, err: error }, "cannot authenticate an xds client");
-    return Object.assign(new Error("unavailable"), { code: status.UNAVAILABLE, details: "authentication unavailable" });
+    const known = [RefusedError, LimitError, AuthenticationError].some((type) => error instanceof type);
+    if (known && error instanceof Error) log.warn({ peer, reason: error.message }, "xds stream refused");
+    else log.error({ peer, err: error }, "cannot authenticate an xds client");
+    if (error instanceof RefusedError) return { code: error.code, details: error.message };
+    if (error instanceof LimitError) return { code: status.RESOURCE_EXHAUSTED, details: "too many requests" };
+    if (error instanceof AuthenticationError) return { code: status.UNAUTHENTICATED, details: "unauthenticated" };
+    return { code: status.UNAVAILABLE, details: "authentication unavailable" };
   }
 }
 
