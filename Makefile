@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel demo bench bench-waypoint fuzz cleanup clean
+.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel demo bench bench-control bench-waypoint fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -151,6 +151,11 @@ demo: build $(TOOLS)
 bench:
 	@$(MAKE) --no-print-directory build $(TOOLS) build/stamp/envoy >&2
 	@JSON=$(JSON) ROUNDS=$(ROUNDS) node bench/main.ts
+
+# Only the control plane with many agents; SERVICES, PODS, NODES: another size.
+bench-control:
+	@$(MAKE) --no-print-directory setup proto >&2
+	@JSON=$(JSON) node bench/control.ts
 
 # Only the waypoint beside Envoy, nginx, HAProxy and Node.
 bench-waypoint:

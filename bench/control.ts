@@ -2,11 +2,15 @@
  * `make bench-control`: the control plane with a large mesh and many agents. A table for people; one JSON object with
  * JSON=1. PODS, SERVICES and NODES: another size than the aims are for.
  */
-import { controlFigures, controlTable, measureControl } from "./src/control/measure.ts";
+import { CONTROL_SIZE, controlFigures, controlTable, measureControl } from "./src/control/measure.ts";
 import { tables } from "./src/report.ts";
 
 const number = (name: string, fallback: number): number => Number(process.env[name] || fallback);
-const size = { services: number("SERVICES", 1_000), pods: number("PODS", 10_000), nodes: number("NODES", 500) };
+const size = {
+  services: number("SERVICES", CONTROL_SIZE.services),
+  pods: number("PODS", CONTROL_SIZE.pods),
+  nodes: number("NODES", CONTROL_SIZE.nodes),
+};
 
 /** Progress is for people who wait; results go to standard output. */
 function progress(text: string): void {

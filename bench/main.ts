@@ -1,6 +1,6 @@
 /**
  * `make bench`: pairs of pods in a playground, outside the mesh and in it, on two nodes and on one, in alternating rounds
- * of one run; then the agent's memory and the kernel's maps; then the waypoint beside other proxies. A table for people; one JSON object with JSON=1. ROUNDS:
+ * of one run; then the agent's memory and the kernel's maps; then the control plane with many agents and the waypoint beside other proxies. A table for people; one JSON object with JSON=1. ROUNDS:
  * rounds per load and side.
  */
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { cgroupMount } from "../playground/src/system/cgroup.ts";
 import { type Figure, type FigureName, figure } from "./src/aims.ts";
 import { type BenchPods, deployPods } from "./src/bench-pods.ts";
 import { connectMicroseconds } from "./src/connect-cost.ts";
+import { CONTROL_SIZE, controlFigures, measureControl } from "./src/control/measure.ts";
 import { bytesPerIdleConnection } from "./src/idle-connections.ts";
 import { measureMaps } from "./src/large-maps.ts";
 import { LOADS, loadNamed } from "./src/loads.ts";
@@ -55,8 +56,9 @@ async function main(): Promise<void> {
     await stage.down();
   }
   await measureMemory();
+  const control = controlFigures(await measureControl(CONTROL_SIZE, progress));
   const waypoint = await measureWaypoint(rounds, progress);
-  const all = { ...ratios(sets.flat()), ...figures, ...waypointFigures(waypoint) };
+  const all = { ...ratios(sets.flat()), ...figures, ...control, ...waypointFigures(waypoint) };
   const json = { ...all, ...waypointRates(waypoint) };
   process.stdout.write(asJson ? `${JSON.stringify(json)}\n` : `\n${tables(sets, all)}\n${ratesTable(waypoint)}`);
 }

@@ -22,6 +22,8 @@ import { BenchCluster, type ClusterSize } from "./cluster.ts";
 
 const CONTROL = fileURLToPath(new URL("../../../control/bin/weft-control", import.meta.url));
 const CROWD = fileURLToPath(new URL("./agent-crowd.ts", import.meta.url));
+/** What the aims are for. */
+export const CONTROL_SIZE: ClusterSize = { services: 1_000, pods: 10_000, nodes: 500 };
 const SINGLE_CHANGES = 100;
 const ROLLED_PODS = 1_000;
 /** 1,000 pods in 20 seconds is a roll-out of everything at once in a cluster of this size. */
