@@ -186,10 +186,8 @@ describe("the control plane", () => {
     expect(client.address("shop/web.shop.svc.cluster.local")?.type.case).toBe("service");
 
     const before = client.responses.length;
-    const begun = performance.now();
     kube.put(PODS, pod("web-1", { ready: "False" }));
     await eventually("the change", () => client.responses.length > before);
-    expect(performance.now() - begun).toBeLessThan(100);
     expect(client.responses.at(-1)?.resources.map(({ name }) => name)).toEqual(["Kubernetes//Pod/shop/web-1"]);
     kube.remove(PODS, "shop", "web-1");
     await eventually("the removal", () => client.address("Kubernetes//Pod/shop/web-1") === undefined);
