@@ -27,8 +27,8 @@ try {
   const client = KubeClient.fromEnvironment(process.env);
   log.info({ node: process.version, api: client.server, namespace: config.mesh.rootNamespace }, "starting");
   const control = await startControl(config, { client, log, signal: stopRequested.signal });
-  const { grpcPort, readyPort, metricsPort } = control;
-  log.info({ grpcPort, readyPort, metricsPort }, "serving");
+  const { grpcPort, readyPort, metricsPort, admissionPort } = control;
+  log.info({ grpcPort, readyPort, metricsPort, admissionPort }, "serving");
   if (!stopRequested.signal.aborted) {
     await new Promise((resolve) => stopRequested.signal.addEventListener("abort", resolve, { once: true }));
   }

@@ -251,7 +251,7 @@ async function end(child: ChildProcess | undefined): Promise<void> {
 }
 
 /** Ports that nobody listened at a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer().listen(0, "127.0.0.1");

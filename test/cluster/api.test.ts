@@ -24,8 +24,9 @@ import { LogRoot } from "#lib/log.ts";
 import { ADDRESS_TYPE } from "#lib/xds/types.ts";
 import { KubeAnnotator } from "../../agent/src/enroll/annotator.ts";
 import { PodWatch } from "../../agent/src/enroll/pod-watch.ts";
+import { VALIDATING_WEBHOOKS } from "../../control/src/admission/webhook-controller.ts";
 import { DeltaClient } from "../helpers/delta-client.ts";
-import { ApiServer, kind } from "./api-server.ts";
+import { ApiServer, freePorts, kind } from "./api-server.ts";
 import { ControlProcess } from "./control-process.ts";
 import { CutOff } from "./cut-off.ts";
 import { account, apply, namespace, runPod } from "./fixtures.ts";
@@ -166,6 +167,71 @@ describe("the control plane", () => {
     await apply(api, { ...gateway("way"), spec: { ...gateway("way").spec, gatewayClassName: "somebody-elses" } });
     await eventually("no Deployment", () => admin.get(DEPLOYMENTS, made).then(() => false, isMissing));
     await eventually("no account", () => admin.get(SERVICE_ACCOUNTS, made).then(() => false, isMissing));
+  });
+});
+
+describe("the admission webhook", () => {
+  const NAME = "weft-validator-istio-system";
+
+  /** There are no pods and no Services' addresses here: the API server is told where the control plane listens. */
+  async function pointAt(port: number): Promise<void> {
+    const config = await eventually(
+      "our roots in the configuration",
+      async () => {
+        const { items } = await admin.list(VALIDATING_WEBHOOKS);
+        const own = items.find(({ metadata }) => metadata.name === NAME);
+        return own?.webhooks?.[0]?.clientConfig.caBundle === undefined ? undefined : own;
+      },
+      TAKEOVER_MS,
+    );
+    const webhooks = (config.webhooks ?? []).map((each) => ({
+      ...each,
+      clientConfig: { url: `https://localhost:${port}/validate`, caBundle: each.clientConfig.caBundle ?? "" },
+    }));
+    await admin.update(VALIDATING_WEBHOOKS, { ...config, webhooks });
+  }
+
+  const create = (object: object) => api.kubectl(["create", "-n", "shop", "-f", "-"], JSON.stringify(object));
+  const denyNothing = (name: string) => ({
+    apiVersion: "security.istio.io/v1",
+    kind: "AuthorizationPolicy",
+    metadata: { name },
+    spec: { action: "DENY" },
+  });
+
+  test("refuses what a schema cannot, and warns of what is not there, in the words of weft analyze", async () => {
+    await pointAt(first.admissionPort);
+    // API servers hear of a configuration a moment later.
+    const refused = await eventually("a refusal", async () => {
+      const answer = await create(denyNothing("deny-nothing"));
+      if (answer.code !== 0) return answer;
+      await api.kubectl(["delete", "-n", "shop", "authorizationpolicy", "deny-nothing"]);
+      return undefined;
+    });
+    expect(refused.stderr).toContain(
+      'admission webhook "validation.weft.dev" denied the request: IST0106: spec.rules: a DENY policy needs rules',
+    );
+    const rule = {
+      apiVersion: "networking.istio.io/v1",
+      kind: "DestinationRule",
+      metadata: { name: "nobody" },
+      spec: { host: "nobody", trafficPolicy: { connectionPool: { tcp: { maxConnections: 1 } } } },
+    };
+    expect(await create(rule)).toMatchObject({
+      code: 0,
+      stderr: 'Warning: [IST0174] No service has the host "nobody.shop.svc.cluster.local"\n',
+    });
+  });
+
+  test("stops nobody while no control plane is there", async () => {
+    const [free = 0] = await freePorts(1);
+    await pointAt(free);
+    const taken = await eventually("no answer, and no refusal", async () => {
+      const answer = await create(denyNothing("deny-nothing"));
+      return answer.code === 0 ? answer : undefined;
+    });
+    expect(taken.stdout).toContain("created");
+    await pointAt(first.admissionPort);
   });
 });
 

@@ -33,6 +33,7 @@ export class ControlProcess {
       HTTP_ADDR: "127.0.0.1:0",
       MONITORING_ADDR: "127.0.0.1:0",
       HTTPS_ADDR: "127.0.0.1:0",
+      ADMIN_ADDR: "127.0.0.1:0",
     };
     const control = new ControlProcess(spawn(PROGRAM, { env }));
     try {
@@ -47,6 +48,10 @@ export class ControlProcess {
 
   get grpcPort(): number {
     return Number(this.line("serving")?.grpcPort);
+  }
+
+  get admissionPort(): number {
+    return Number(this.line("serving")?.admissionPort);
   }
 
   /** The last line with this message. */
