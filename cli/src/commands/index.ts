@@ -3,6 +3,8 @@ import { group } from "../frame/command.ts";
 import { analyzeCommand } from "./analyze.ts";
 import { authzGroup } from "./authz/index.ts";
 import { completionCommand } from "./completion.ts";
+import { describeGroup } from "./describe.ts";
+import { experimentalGroup } from "./experimental.ts";
 import { logLevelCommand } from "./log-level.ts";
 import { logsCommand } from "./logs.ts";
 import { observeCommands } from "./observe.ts";
@@ -20,12 +22,14 @@ export const COMMANDS = group({
     statusCommand,
     analyzeCommand,
     authzGroup,
+    describeGroup,
     traceCommand,
     ...observeCommands,
     waypointGroup,
     logsCommand,
     logLevelCommand,
     ztunnelConfigGroup,
+    experimentalGroup,
     versionCommand,
     playgroundGroup,
     completionCommand,

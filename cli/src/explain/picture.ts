@@ -27,10 +27,12 @@ export type Enrolment =
 export class MeshPicture {
   readonly settings: MeshSettings;
   readonly snapshot: MeshSnapshot;
+  readonly objects: readonly KubeObject[];
   readonly #pods = new Map<string, Pod>();
 
   constructor(objects: readonly KubeObject[], settings: MeshSettings) {
     this.settings = settings;
+    this.objects = objects;
     this.snapshot = new MeshSnapshot(objects, settings);
     for (const object of objects) {
       if (object.kind === "Pod" && groupOf(object) === "") this.#pods.set(keyOf(object), object as Pod);
