@@ -21,6 +21,8 @@ type HeaderValues = MessageInitShape<typeof HeaderValueSchema>[];
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 const PER_MILLION = 1_000_000;
+/** A problem that the API has a reason of its own for. */
+export const INCOMPATIBLE_FILTERS = "RequestRedirect and URLRewrite exclude each other";
 const MAX_FILTERS = 16;
 const REDIRECT_CODES = [301, 302, 303, 307, 308];
 const DEFAULT_REDIRECT_CODE = 302;
@@ -69,7 +71,7 @@ export function readFilters(owner: Fields, place: FilterPlace): HttpFilters {
     filter.refuseUnknown();
   }
   if (result.redirect !== undefined && result.rewrite !== undefined) {
-    owner.problem("filters", "RequestRedirect and URLRewrite exclude each other");
+    owner.problem("filters", INCOMPATIBLE_FILTERS);
   }
   return { ...result, mirrors };
 }

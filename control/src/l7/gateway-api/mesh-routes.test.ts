@@ -34,7 +34,10 @@ class Mesh {
     serviceEntry: () => [],
     host: (hostname) => [...this.services.values()].find((each) => each.hostname === hostname),
   };
+  /** Names of services that waypoints begin TLS with. */
+  readonly beginTls = new Set<string>();
   readonly routes = new MeshRoutes({
+    beginsTls: ({ name }) => this.beginTls.has(name),
     services: this.lookup,
     isBound: ({ name }) => name !== "unbound",
     isWaypoint: (namespace, name) => namespace === "shop" && name === "waypoint",
@@ -214,6 +217,128 @@ describe("routes on a service", () => {
     expect(mesh.conditions("HTTPRoute", "shop/r")).toEqual([{ ...OK, ResolvedRefs: "False/BackendNotFound" }]);
     mesh.put("HTTPRoute", "r", { parentRefs: [parent("s")], rules: [{ backendRefs: [to("tls")] }] }, { generation: 2 });
     expect(mesh.conditions("HTTPRoute", "shop/r")).toEqual([{ ...OK, ResolvedRefs: "False/UnsupportedProtocol" }]);
+  });
+
+  const rewrite = { type: "URLRewrite", urlRewrite: { hostname: "a.example" } };
+  const redirect = { type: "RequestRedirect", requestRedirect: { hostname: "a.example" } };
+  const foreign = { group: "example.com", kind: "Bucket", name: "b" };
+  const NO_HOST = { Accepted: "False/UnsupportedValue", ResolvedRefs: "True/ResolvedRefs" };
+  it.each<[string, RouteKind, object, object]>([
+    [
+      "an HTTPRoute to another namespace, which needs no grant",
+      "HTTPRoute",
+      { rules: [{ backendRefs: [to("far", { namespace: "other" })] }] },
+      OK,
+    ],
+    [
+      "an HTTPRoute to a kind that nobody knows",
+      "HTTPRoute",
+      { rules: [{ backendRefs: [foreign] }] },
+      { ...OK, ResolvedRefs: "False/InvalidKind" },
+    ],
+    [
+      "an HTTPRoute to a port that the service does not have",
+      "HTTPRoute",
+      { rules: [{ backendRefs: [to("s", { port: 81 })] }] },
+      { ...OK, ResolvedRefs: "False/BackendNotFound" },
+    ],
+    [
+      "an HTTPRoute to a Service without a port",
+      "HTTPRoute",
+      { rules: [{ backendRefs: [{ name: "s" }] }] },
+      { ...OK, ResolvedRefs: "False/BackendNotFound" },
+    ],
+    [
+      "an HTTPRoute that mirrors to nobody",
+      "HTTPRoute",
+      {
+        rules: [
+          { filters: [{ type: "RequestMirror", requestMirror: { backendRef: to("gone") } }], backendRefs: [to("s")] },
+        ],
+      },
+      { ...OK, ResolvedRefs: "False/BackendNotFound" },
+    ],
+    [
+      "an HTTPRoute with an extension that nobody knows",
+      "HTTPRoute",
+      { rules: [{ filters: [{ type: "ExtensionRef", extensionRef: foreign }], backendRefs: [to("s")] }] },
+      { ...OK, ResolvedRefs: "False/InvalidKind" },
+    ],
+    ["an HTTPRoute without backends", "HTTPRoute", { rules: [{ backendRefs: [] }] }, OK],
+    [
+      "an HTTPRoute whose filters exclude each other",
+      "HTTPRoute",
+      { rules: [{ filters: [redirect, rewrite] }] },
+      { ...OK, Accepted: "False/IncompatibleFilters" },
+    ],
+    [
+      "an HTTPRoute that redirects and forwards",
+      "HTTPRoute",
+      { rules: [{ filters: [redirect], backendRefs: [to("s")] }] },
+      { ...OK, Accepted: "False/UnsupportedValue" },
+    ],
+    [
+      "an HTTPRoute of which one rule is possible",
+      "HTTPRoute",
+      { rules: [{ filters: [redirect, rewrite] }, { backendRefs: [to("s")] }] },
+      { ...OK, PartiallyInvalid: "True/UnsupportedValue" },
+    ],
+    [
+      "a GRPCRoute to nobody",
+      "GRPCRoute",
+      { rules: [{ backendRefs: [to("gone")] }] },
+      { ...OK, ResolvedRefs: "False/BackendNotFound" },
+    ],
+    [
+      "a GRPCRoute with a filter of HTTPRoutes",
+      "GRPCRoute",
+      { rules: [{ filters: [redirect], backendRefs: [to("s")] }] },
+      { ...OK, Accepted: "False/UnsupportedValue" },
+    ],
+    ["a TLSRoute", "TLSRoute", { hostnames: ["a.example"], rules: [{ backendRefs: [to("tls")] }] }, OK],
+    [
+      "a TLSRoute to nobody",
+      "TLSRoute",
+      { hostnames: ["a.example"], rules: [{ backendRefs: [to("gone")] }] },
+      { ...OK, ResolvedRefs: "False/BackendNotFound" },
+    ],
+    ["a TLSRoute without a host", "TLSRoute", { rules: [{ backendRefs: [to("tls")] }] }, NO_HOST],
+    [
+      "a TLSRoute with an address for a host",
+      "TLSRoute",
+      { hostnames: ["10.0.0.1"], rules: [{ backendRefs: [to("tls")] }] },
+      NO_HOST,
+    ],
+    [
+      "a TLSRoute with two rules",
+      "TLSRoute",
+      { hostnames: ["a.example"], rules: [{ backendRefs: [to("tls")] }, { backendRefs: [to("tls")] }] },
+      NO_HOST,
+    ],
+    ["a TCPRoute", "TCPRoute", { rules: [{ backendRefs: [to("s"), to("tls", { weight: 0 })] }] }, OK],
+    [
+      "a TCPRoute to a kind that nobody knows",
+      "TCPRoute",
+      { rules: [{ backendRefs: [foreign] }] },
+      { ...OK, ResolvedRefs: "False/InvalidKind" },
+    ],
+    ["a TCPRoute without a rule", "TCPRoute", { rules: [] }, NO_HOST],
+  ])("say it in their conditions: %s", (_, kind, spec, conditions) => {
+    const mesh = new Mesh(
+      service("s"),
+      service("tls", [{ name: "tls", port: 80 }]),
+      service("far", undefined, "other"),
+    );
+    mesh.put(kind, "r", { parentRefs: [parent("s")], ...spec });
+    expect(mesh.conditions(kind, "shop/r")).toEqual([conditions]);
+  });
+
+  it("may have a backend that speaks TLS where waypoints begin it", () => {
+    const mesh = new Mesh(service("s"), service("tls", [{ name: "https", port: 80 }]));
+    mesh.beginTls.add("tls");
+    mesh.put("HTTPRoute", "r", { parentRefs: [parent("s")], rules: [{ backendRefs: [to("tls")] }] });
+    expect(mesh.conditions("HTTPRoute", "shop/r")).toEqual([OK]);
+    expect(mesh.http("s")[0]?.action).toMatchObject({ value: { clusters: [{ cluster: "tls:80" }] } });
   });
 
   it("are accepted on a service without a waypoint, and say that nobody applies them", () => {

@@ -4,6 +4,7 @@ import { describeProblems } from "../../model/fields.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
 import type { WantedCondition } from "../../status/status-writer.ts";
 import { type BackendProblem, type BackendRef, type BeginsTls, resolveBackend } from "./backend-ref.ts";
+import { INCOMPATIBLE_FILTERS } from "./http-filters.ts";
 import type { ParentRef } from "./parent-ref.ts";
 import type { ParentVerdict } from "./parent-status.ts";
 import { type HttpFilters, isHttpRoute, type RouteFacts } from "./route-facts.ts";
@@ -38,7 +39,10 @@ function acceptedCondition(route: RouteFacts, attachment: Attachment): WantedCon
     reason,
     message,
   });
-  if (route.refused.length > 0) return no("UnsupportedValue", describeProblems(route.refused));
+  if (route.refused.length > 0) {
+    const filters = route.refused.some(({ reason }) => reason === INCOMPATIBLE_FILTERS);
+    return no(filters ? "IncompatibleFilters" : "UnsupportedValue", describeProblems(route.refused));
+  }
   switch (attachment.state) {
     case "no such parent":
       return no("NoMatchingParent", attachment.message);

@@ -1,4 +1,5 @@
 /** TLSRoutes and TCPRoutes as they are written: one rule, chosen by SNI or by nothing. */
+import { parseIp } from "#lib/address.ts";
 import type { RouteObject } from "#lib/kube/types.ts";
 import { Fields, type Problem } from "../../model/fields.ts";
 import { metaOf } from "../../model/meta.ts";
@@ -43,7 +44,8 @@ export function streamRouteFacts(kind: StreamRouteFacts["kind"], object: RouteOb
 
 function readSni(spec: Fields): string[] {
   const names = spec.strings("hostnames").filter((name, index) => {
-    const good = HOSTNAME.test(name) && name.length <= 253;
+    // Clients do not ask for addresses by name.
+    const good = HOSTNAME.test(name) && name.length <= 253 && parseIp(name) === undefined;
     if (!good) spec.problem(`hostnames[${index}]`, `"${name}" is no host name`);
     return good;
   });
