@@ -8,6 +8,7 @@ import type { Refusal } from "./program-answers.ts";
 export interface ProgramOrigins {
   ofCluster(name: string): readonly ObjectId[];
   ofDestination(name: string): readonly ObjectId[];
+  ofRouteGroup(name: string): readonly ObjectId[];
 }
 
 export function refusalRemarks(gateway: string, refusals: readonly Refusal[], origins: ProgramOrigins): Remark[] {
@@ -32,9 +33,11 @@ function objectsOf(type: string, name: string, reason: string, origins: ProgramO
       return [`RequestAuthentication/${namespace}/${own}`];
     case "Cluster":
       return origins.ofCluster(name);
+    // The engine names the route that it cannot compile.
     case "Destination":
-      // The engine names the route that it cannot compile.
       return origins.ofDestination(name).filter((origin) => reason.includes(` of ${origin}: `));
+    case "RouteGroup":
+      return origins.ofRouteGroup(name).filter((origin) => reason.includes(` of ${origin}: `));
     default:
       return [];
   }

@@ -13,6 +13,7 @@ import {
   EndpointsSchema,
   JwtSchema,
   PolicySchema,
+  RouteGroupSchema,
   SessionPersistenceSchema,
   SettingsSchema,
   TelemetrySchema,
@@ -131,6 +132,10 @@ export class WaypointProgram {
     ofDestination: (name: string): readonly ObjectId[] => {
       const message = this.tables.Destination.get(name)?.message;
       return message === undefined ? [] : originsOf(fromBinary(DestinationSchema, message));
+    },
+    ofRouteGroup: (name: string): readonly ObjectId[] => {
+      const message = this.tables.RouteGroup.get(name)?.message;
+      return message === undefined ? [] : objectsAmong(fromBinary(RouteGroupSchema, message).routes.map(originOf));
     },
   };
 
@@ -435,10 +440,18 @@ export class WaypointProgram {
 function originsOf({ ports }: Destination): ObjectId[] {
   const chains = ports.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
   const origins = chains.flatMap(({ http, tls, tcp }) => [
-    ...(http?.hosts ?? []).flatMap(({ routes }) => routes.map(({ origin }) => origin)),
+    ...(http?.hosts ?? []).flatMap(({ routes }) => routes.map(originOf)),
     ...tls.map(({ route }) => route?.origin ?? ""),
     ...tcp.map(({ origin }) => origin),
   ]);
+  return objectsAmong(origins);
+}
+
+function originOf({ origin }: { readonly origin: string }): string {
+  return origin;
+}
+
+function objectsAmong(origins: readonly string[]): ObjectId[] {
   return [...new Set(origins)].filter((origin): origin is ObjectId => origin.split("/").length === 3);
 }
 

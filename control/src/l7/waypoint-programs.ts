@@ -17,7 +17,11 @@ const LINGER_MS = 2_000;
 /** How long a waypoint waits for its program while certificates of it are being read. */
 const LOAD_MS = 5_000;
 
-const NO_ORIGINS: ProgramOrigins = { ofCluster: () => [], ofDestination: () => [] };
+const NO_ORIGINS: ProgramOrigins = {
+  ofCluster: () => [],
+  ofDestination: () => [],
+  ofRouteGroup: () => [],
+};
 
 interface Running {
   readonly program: WaypointProgram;
