@@ -38,6 +38,7 @@ export class ResourceTable {
   readonly #resources = new Map<string, Resource>();
   #changed = new Set<string>();
   #removed = new Set<string>();
+  #revision = 0;
 
   constructor(typeUrl: TypeUrl, options: { readonly versioned: boolean }) {
     this.typeUrl = typeUrl;
@@ -46,6 +47,11 @@ export class ResourceTable {
 
   get size(): number {
     return this.#resources.size;
+  }
+
+  /** Another number after every change. */
+  get revision(): number {
+    return this.#revision;
   }
 
   get(name: string): Resource | undefined {
@@ -70,12 +76,14 @@ export class ResourceTable {
     this.#resources.set(name, { name, version, encoded, message: encoded.subarray(encoded.length - message.length) });
     this.#changed.add(name);
     this.#removed.delete(name);
+    this.#revision++;
   }
 
   delete(name: string): void {
     if (!this.#resources.delete(name)) return;
     this.#removed.add(name);
     this.#changed.delete(name);
+    this.#revision++;
   }
 
   /** What happened since the last call. */

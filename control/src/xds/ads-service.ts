@@ -26,6 +26,7 @@ import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { type ClientSync, StreamState } from "./stream-state.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
+import { WholeTable } from "./whole-table.ts";
 
 export interface AdsMetrics {
   connected(count: number): void;
@@ -97,11 +98,13 @@ export class AdsService {
   readonly #streams = new Set<Stream>();
   readonly #states = new Set<StreamState>();
   readonly #gate = new LoadGate(LOADING_AT_ONCE, LOADING_MAX_MS);
+  readonly #wholeAddresses: WholeTable;
   #index: AddressIndex | undefined;
   #version = 0;
 
   constructor(options: AdsServiceOptions) {
     this.#options = options;
+    this.#wholeAddresses = new WholeTable(options.model.addresses, options.maxResponseBytes ?? MAX_RESPONSE_BYTES);
   }
 
   get implementation() {
@@ -220,6 +223,7 @@ export class AdsService {
     const state = stateOf(client, first.node);
     const subscriber: Subscriber = new Subscriber({
       addresses: model.addresses,
+      wholeAddresses: this.#wholeAddresses,
       authorizations: model.authorizations,
       index: () => {
         this.#index ??= new AddressIndex(model.addresses);

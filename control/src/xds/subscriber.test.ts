@@ -6,8 +6,10 @@ import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from "#prot
 import { ResourceTable } from "../model/resource-table.ts";
 import { AddressIndex } from "./address-index.ts";
 import { LoadGate } from "./load-gate.ts";
+import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
+import { WholeTable } from "./whole-table.ts";
 
 /** A server side with one client that reads when told to. */
 class Bench {
@@ -27,6 +29,7 @@ class Bench {
   constructor(maxResponseBytes?: number, gate = new LoadGate(1, 1000)) {
     this.subscriber = new Subscriber({
       addresses: this.addresses,
+      wholeAddresses: new WholeTable(this.addresses, maxResponseBytes ?? MAX_RESPONSE_BYTES),
       authorizations: this.authorizations,
       index: () => new AddressIndex(this.addresses),
       outlet: { write: (message) => this.#read(message), whenEmpty: (callback) => callback() },

@@ -6,6 +6,7 @@ import type { AddressIndex } from "./address-index.ts";
 import type { LoadGate } from "./load-gate.ts";
 import { type Body, encodeResponse, MAX_RESPONSE_BYTES } from "./responses.ts";
 import { OnDemandSubscription, type Subscription, WildcardSubscription } from "./subscription.ts";
+import type { WholeTable } from "./whole-table.ts";
 
 /** The stream as the subscriber sees it. */
 export interface Outlet {
@@ -30,6 +31,8 @@ export interface SubscriberEvents {
 
 export interface SubscriberOptions {
   readonly addresses: ResourceTable;
+  /** The same table, for clients that begin with nothing. */
+  readonly wholeAddresses: WholeTable;
   readonly authorizations: ResourceTable;
   /** Built when first asked for. */
   readonly index: () => AddressIndex;
@@ -140,7 +143,7 @@ export class Subscriber {
       return;
     }
     if (everything) {
-      this.#subscriptions.set(type, new WildcardSubscription(addresses, retained));
+      this.#subscriptions.set(type, new WildcardSubscription(addresses, retained, this.#options.wholeAddresses));
     } else {
       const subscription = new OnDemandSubscription(addresses, index(), node, retained);
       subscription.subscribe(wanted.filter((name) => name !== WILDCARD));

@@ -3,6 +3,7 @@ import type { Resource, ResourceTable, TableChange } from "../model/resource-tab
 import { encodeResource } from "../model/resource-table.ts";
 import type { AddressIndex } from "./address-index.ts";
 import { type Body, bodies, EMPTY_BODY } from "./responses.ts";
+import type { WholeTable } from "./whole-table.ts";
 
 /** What a subscription still has to send. */
 export interface Subscription {
@@ -29,18 +30,25 @@ export class WildcardSubscription implements Subscription {
   readonly #changed = new Set<string>();
   readonly #removed = new Set<string>();
   #peeked: Resource | undefined;
+  readonly #whole: WholeTable | undefined;
+  /** What is left to be sent of the whole table as it was when the first part went out; changes since then are noted. */
+  #parts: Iterator<Body> | undefined;
 
-  /** `retained` maps names to versions that the client has from an earlier stream. */
-  constructor(table: ResourceTable, retained: ReadonlyMap<string, string>) {
+  /**
+   * `retained` maps names to versions that the client has from an earlier stream. `whole` is for those that have none:
+   * the same bytes for all of them.
+   */
+  constructor(table: ResourceTable, retained: ReadonlyMap<string, string>, whole?: WholeTable) {
     this.#table = table;
     this.#retained = retained;
-    this.#queue = [...table.names()].values();
+    this.#whole = retained.size === 0 ? whole : undefined;
+    if (this.#whole === undefined) this.#queue = [...table.names()].values();
     for (const name of retained.keys()) if (table.get(name) === undefined) this.#removed.add(name);
   }
 
   /** The client has not been sent everything once yet. */
   get loading(): boolean {
-    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined;
+    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined || this.#parts !== undefined;
   }
 
   get idle(): boolean {
@@ -66,6 +74,8 @@ export class WildcardSubscription implements Subscription {
     if (!this.hasChanges) return undefined;
     const first = !this.#answered;
     this.#answered = true;
+    const part = this.#takePart(first);
+    if (part !== undefined) return part;
     const [body] = bodies(this.#next(maxBytes), [], Number.POSITIVE_INFINITY);
     return body ?? (first ? EMPTY_BODY : undefined);
   }
@@ -74,6 +84,21 @@ export class WildcardSubscription implements Subscription {
     const [body] = bodies([], this.#removed, Number.POSITIVE_INFINITY);
     this.#removed.clear();
     return body;
+  }
+
+  #takePart(first: boolean): Body | undefined {
+    if (first && this.#whole !== undefined) {
+      // What changed before is in it.
+      this.#changed.clear();
+      this.#removed.clear();
+      this.#parts = this.#whole.bodies().values();
+    }
+    const next = this.#parts?.next();
+    if (next === undefined || next.done === true) {
+      this.#parts = undefined;
+      return undefined;
+    }
+    return next.value;
   }
 
   *#next(maxBytes: number): Generator<Resource> {
