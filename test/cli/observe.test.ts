@@ -1,10 +1,30 @@
 /** Commands that look at a mesh, by their output. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
+import { run } from "../../playground/src/system/command.ts";
 import { weft } from "../helpers/weft.ts";
 import { CliWorld } from "./world.ts";
 
 const WAIT_MS = 30_000;
+
+/** Things that must not leave the cluster. */
+const SECRETIVE = `apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: istio-system}
+stringData: {key: hunter2}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: secretive}
+spec:
+  hosts: [elsewhere.test]
+  http:
+  - headers: {request: {set: {authorization: Bearer hunter2-hunter2}}}
+    route: [{destination: {host: site}}]
+`;
 
 describe("weft and a mesh", () => {
   let world: CliWorld;
@@ -108,6 +128,98 @@ describe("weft and a mesh", () => {
     const { code, stdout } = await watching;
     expect(stdout).toMatch(/^\+ client-\S+\.default {2}Outbound/m);
     expect(code).toBe(0);
+  });
+
+  it("shows what a waypoint executes", async () => {
+    const site = "site.default.svc.cluster.local";
+    await eventually("the service is bound", async () => (await world.weft("pc", "l")).includes(site), WAIT_MS);
+    expect(await world.weft("pc", "listeners", "waypoint", "--port", "80")).toMatch(
+      /LISTENER +CHAIN +MATCH +PROTOCOL\n(?:.*\n)*mesh +default\/site\.default\.svc\.cluster\.local +10\.\S+:80 +HTTP\n/,
+    );
+    expect(await world.weft("proxy-config", "route", "waypoint.default", "--name", `${site}:80`)).toMatch(
+      /\/api\*, header x-user jo +VirtualService\/default\/site\n.*GET, \/ +VirtualService\/default\/site\n.* \/\* +VirtualService\/default\/site\n$/,
+    );
+    expect(await world.weft("pc", "clusters", "--fqdn", site)).toMatch(/\nsite\S+ +80 +- +outbound +EDS\n$/);
+    const endpoints = await world.json<{ workload: string; protocol: string; cluster: string }[]>(
+      "pc",
+      "ep",
+      "--port",
+      "8080",
+    );
+    expect(endpoints.filter(({ cluster }) => cluster.includes("site."))).toEqual([
+      expect.objectContaining({ workload: "default/web", protocol: "HBONE", outlierCheck: "OK" }),
+      expect.objectContaining({ workload: "default/web", protocol: "HBONE", outlierCheck: "OK" }),
+    ]);
+    expect(await world.weft("pc", "secret")).toMatch(
+      /spiffe:\/\/cluster\.local\/ns\/default\/sa\/waypoint +Cert Chain +Available +true[\s\S]*ROOTCA +CA +Available +true/,
+    );
+    const whole = await world.weft("pc", "all");
+    expect(whole).toContain('"sent"');
+    expect(whole).not.toContain("PRIVATE KEY");
+    expect((await world.try(["pc", "routes", "nothing"])).stderr).toBe(
+      'weft: there is no waypoint "nothing" in namespace default; weft waypoint list -A shows all\n',
+    );
+  });
+
+  it("shows traffic without a Prometheus", async () => {
+    await eventually(
+      "the client's connection is counted",
+      async () => /source +client\.default +\S+ +[1-9]/.test(await world.weft("metrics")),
+      WAIT_MS,
+    );
+    expect(await world.weft("metrics", "-n", "nowhere")).toBe("no traffic was counted\n");
+    expect(await world.weft("metrics", "--raw", "--node", "node1")).toMatch(
+      /^# pod istio-system\/weft-agent-\S+\n# HELP [\s\S]*istio_tcp_connections_opened_total/,
+    );
+  });
+
+  it("makes an admin page reachable until Ctrl-C", async () => {
+    const stop = new AbortController();
+    let page: Promise<string> | undefined;
+    const running = world.try(["dashboard", "agent", "--node", "node2"], {
+      signal: stop.signal,
+      onOutput: (text) => {
+        const url = /^(http:\/\/127\.0\.0\.1:\d+\/)\n/.exec(text)?.[1];
+        if (url !== undefined)
+          page ??= fetch(url)
+            .then((answer) => answer.text())
+            .finally(() => stop.abort());
+      },
+    });
+    expect((await running).code).toBe(0);
+    expect(await page).toMatch(/^weft-agent\n/);
+    expect((await world.try(["dashboard", "grafana"])).stderr).toBe(
+      "weft: there is no ready pod of grafana in namespace istio-system; say where it is by --namespace\n",
+    );
+  });
+
+  it("collects a report without a secret in it", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "weft-report-test-"));
+    try {
+      const file = join(folder, "report.tar.gz");
+      await world.bed.apply(SECRETIVE);
+      const { code, stdout, stderr } = await world.try(["bug-report", "--output-file", file]);
+      expect([code, stdout]).toEqual([0, `${file}\n`]);
+      expect(stderr).toContain("reading agents, 2 of 2\n");
+      const names = await run("tar", ["-tzf", file]);
+      for (const part of [
+        "cluster/virtualservices.json",
+        "cluster/nodes.json",
+        "debug/syncz.json",
+        "config_dump.json",
+        "clusters.txt",
+        "current.log",
+        "missing.txt",
+      ]) {
+        expect(names).toContain(`/${part}\n`);
+      }
+      expect(names).not.toContain("secrets");
+      const text = await run("tar", ["-xzOf", file]);
+      expect(text).toContain("web.default.svc.cluster.local");
+      for (const secret of ["hunter2", "PRIVATE KEY", "eyJhbG"]) expect(text).not.toContain(secret);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("shows and sets log levels", async () => {

@@ -29,6 +29,25 @@ spec:
   selector: {app: web}
   ports: [{name: tcp, port: 80, targetPort: 8080}]
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: site}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: site}
+spec:
+  hosts: [site]
+  http:
+  - match: [{uri: {prefix: /api}, headers: {x-user: {exact: jo}}}]
+    route: [{destination: {host: site}}]
+  - match: [{uri: {exact: /}, method: {exact: GET}}]
+    redirect: {uri: /api}
+  - route: [{destination: {host: site}}]
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: client}

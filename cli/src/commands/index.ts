@@ -2,13 +2,17 @@
 import { group } from "../frame/command.ts";
 import { analyzeCommand } from "./analyze.ts";
 import { authzGroup } from "./authz/index.ts";
+import { bugReportCommand } from "./bug-report.ts";
 import { completionCommand } from "./completion.ts";
+import { dashboardCommand } from "./dashboard.ts";
 import { describeGroup } from "./describe.ts";
 import { experimentalGroup } from "./experimental.ts";
 import { logLevelCommand } from "./log-level.ts";
 import { logsCommand } from "./logs.ts";
+import { metricsCommand } from "./metrics.ts";
 import { observeCommands } from "./observe.ts";
 import { playgroundGroup } from "./playground/index.ts";
+import { proxyConfigGroup } from "./proxy-config/index.ts";
 import { statusCommand } from "./status.ts";
 import { traceCommand } from "./trace.ts";
 import { versionCommand } from "./version.ts";
@@ -28,8 +32,12 @@ export const COMMANDS = group({
     waypointGroup,
     logsCommand,
     logLevelCommand,
+    metricsCommand,
+    dashboardCommand,
+    proxyConfigGroup,
     ztunnelConfigGroup,
     experimentalGroup,
+    bugReportCommand,
     versionCommand,
     playgroundGroup,
     completionCommand,
