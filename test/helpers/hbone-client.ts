@@ -5,6 +5,9 @@ import type { Duplex } from "node:stream";
 import { connect as tlsConnect } from "node:tls";
 import type { Svid } from "./pki.ts";
 
+/** As agents have it: on a busy machine, each turn of a small window takes its time. */
+const WINDOW_BYTES = 1024 * 1024;
+
 export class HboneClient {
   readonly session: ClientHttp2Session;
 
@@ -25,8 +28,10 @@ export class HboneClient {
       checkServerIdentity: () => undefined,
     });
     await once(socket, "secureConnect");
-    const session = connect("https://waypoint", { createConnection: () => socket });
+    const settings = { initialWindowSize: WINDOW_BYTES };
+    const session = connect("https://waypoint", { createConnection: () => socket, settings });
     session.on("error", () => undefined);
+    session.once("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
     return new HboneClient(session);
   }
 

@@ -87,8 +87,12 @@ export class LoggedProcess {
   }
 
   residentBytes(): number {
-    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1];
-    return Number(resident) * 1024;
+    return this.#memory("VmRSS");
+  }
+
+  /** The most that was resident at any time. */
+  peakBytes(): number {
+    return this.#memory("VmHWM");
   }
 
   /** Returns the exit code. */
@@ -102,6 +106,11 @@ export class LoggedProcess {
   async ended(): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
     return this.#child.exitCode;
+  }
+
+  #memory(field: "VmRSS" | "VmHWM"): number {
+    const line = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${this.pid}/status`, "utf8"));
+    return Number(line?.[1]) * 1024;
   }
 
   #onOutput(text: string): void {

@@ -1,4 +1,4 @@
-/** docs/guides/waypoints.md, run as it stands: each block of commands prints what the guide says. */
+/** docs/guides, run as they stand: each block of commands prints what the guide says. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { deployMesh } from "../../playground/src/mesh.ts";
 import { Bed } from "../playground/bed.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const GUIDE = readFileSync(join(ROOT, "docs/guides/waypoints.md"), "utf8");
+const GUIDES = ["waypoints.md", "bookinfo.md"];
 const STEP = /^## (.+)$|```sh\n([\s\S]*?)```\n(?:```text\n([\s\S]*?)```)?/gm;
 const END = "--- end of a step ---";
 
@@ -17,10 +17,11 @@ interface Step {
   readonly output: string;
 }
 
-function steps(): Step[] {
+function steps(guide: string): Step[] {
+  const text = readFileSync(join(ROOT, "docs/guides", guide), "utf8");
   const found: Step[] = [];
   let section = "";
-  for (const [, heading, commands, output = ""] of GUIDE.matchAll(STEP)) {
+  for (const [, heading, commands, output = ""] of text.matchAll(STEP)) {
     if (heading !== undefined) section = heading;
     else found.push({ name: `${section} (${found.length + 1})`, commands: commands ?? "", output });
   }
@@ -68,20 +69,23 @@ function pattern(output: string): RegExp {
   return new RegExp(`^${output.trim().split("…").map(literal).join("[\\s\\S]*?")}$`);
 }
 
-describe("docs/guides/waypoints.md", () => {
+describe("docs/guides", () => {
   let bed: Bed;
   let shell: Shell;
   beforeAll(async () => {
     bed = await Bed.start("t-guide");
     await deployMesh(bed.playground);
-    shell = new Shell({ ...process.env, KUBECONFIG: bed.playground.kubeconfig });
   });
-  afterAll(async () => {
-    shell?.close();
-    await bed?.stop();
-  });
+  afterAll(() => bed?.stop());
 
-  it.each(steps())("$name", async ({ commands, output }) => {
-    expect((await shell.run(commands)).trim()).toMatch(pattern(output));
+  describe.each(GUIDES)("%s", (guide) => {
+    beforeAll(() => {
+      shell = new Shell({ ...process.env, KUBECONFIG: bed.playground.kubeconfig });
+    });
+    afterAll(() => shell?.close());
+
+    it.each(steps(guide))("$name", async ({ commands, output }) => {
+      expect((await shell.run(commands)).trim()).toMatch(pattern(output));
+    });
   });
 });
