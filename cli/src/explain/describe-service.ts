@@ -1,6 +1,6 @@
 /** Everything that affects the traffic to a Service or to the host of a ServiceEntry. */
 import { serviceKey } from "#lib/xds/types.ts";
-import { labelsBehind, waypointOf } from "../../../control/src/analysis/surroundings.ts";
+import { labelsBehind, type Workloads, waypointOf } from "../../../control/src/analysis/surroundings.ts";
 import { parentKey, serviceKindOf } from "../../../control/src/l7/gateway-api/parent-ref.ts";
 import { ROUTE_KINDS } from "../../../control/src/l7/gateway-api/route-facts.ts";
 import type { DestinationRuleFacts } from "../../../control/src/l7/istio/destination-rule.ts";
@@ -18,7 +18,7 @@ import type { MeshPicture } from "./picture.ts";
 
 export function serviceFacts(picture: MeshPicture, service: ServiceDefinition): (readonly [string, string])[] {
   const { snapshot } = picture;
-  const behind = labelsBehind(snapshot, service).length;
+  const behind = labelsBehind(running(snapshot), service).length;
   const ready = [...snapshot.model.pods.inNamespace(service.namespace)].filter(
     (pod) => service.selector !== undefined && selects(service.selector, pod.labels) && pod.healthy,
   ).length;
@@ -35,6 +35,11 @@ export function serviceFacts(picture: MeshPicture, service: ServiceDefinition): 
     ["Ports", ports.join("; ") || "none"],
     ["Workloads", service.selector === undefined ? String(behind) : `${behind}, ${ready} of them ready`],
   ];
+}
+
+/** What would make pods is none. */
+function running({ model }: MeshPicture["snapshot"]): Workloads {
+  return { model, templates: [] };
 }
 
 /** With a waypoint, what it executes; without one, that nobody does. */
@@ -159,7 +164,7 @@ function destinationRuleText(
   snapshot: MeshPicture["snapshot"],
   service: ServiceDefinition,
 ): string {
-  const behind = labelsBehind(snapshot, service);
+  const behind = labelsBehind(running(snapshot), service);
   const parts = Object.entries(policy ?? {}).filter(([name, value]) => value !== undefined && name !== "ports");
   const texts = [
     ...(parts.length === 0 ? [] : [`sets ${parts.map(([name]) => name).join(", ")}`]),

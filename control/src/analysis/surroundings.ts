@@ -34,6 +34,9 @@ export interface Surroundings {
   readonly templates: readonly Labelled[];
 }
 
+/** Where workloads are found. Without templates: only those that run. */
+export type Workloads = Pick<Surroundings, "model" | "templates">;
+
 /** A service by a host name as clients in `namespace` see it; one with a wildcard may stand for it. */
 export function findService({ model }: Surroundings, host: string, namespace: string): ServiceDefinition | undefined {
   for (const name of [host, ...wildcardsOf(host)]) {
@@ -44,7 +47,7 @@ export function findService({ model }: Surroundings, host: string, namespace: st
 }
 
 /** Of one namespace, or of all. */
-export function* workloadsIn(around: Surroundings, namespace: string | undefined): Generator<Labelled> {
+export function* workloadsIn(around: Workloads, namespace: string | undefined): Generator<Labelled> {
   const { pods, workloadEntries, serviceEntries } = around.model;
   const within = <T extends Named>(all: Collection<T>) =>
     namespace === undefined ? all.values() : all.inNamespace(namespace);
@@ -57,7 +60,7 @@ export function* workloadsIn(around: Surroundings, namespace: string | undefined
 }
 
 /** The labels of what stands behind a service. */
-export function labelsBehind(around: Surroundings, service: ServiceDefinition): Labels[] {
+export function labelsBehind(around: Workloads, service: ServiceDefinition): Labels[] {
   const { selector, namespace } = service;
   if (selector !== undefined) {
     return [...workloadsIn(around, namespace)]
