@@ -1,5 +1,5 @@
 /**
- * `make demo`: the mesh on this machine, told in four acts and checked. Stays up until Ctrl-C; ONCE=1 ends by itself, with
+ * `make demo`: the mesh on this machine, told in five acts and checked. Stays up until Ctrl-C; ONCE=1 ends by itself, with
  * exit code 1 when something that was claimed was not true.
  */
 import { existsSync } from "node:fs";
@@ -10,6 +10,7 @@ import { Layout } from "./src/layout.ts";
 import { leftovers, startStage } from "./src/playground-stage.ts";
 import type { Stage } from "./src/stage.ts";
 import { deploy, policy, strict, traffic } from "./src/story.ts";
+import { waypoint } from "./src/waypoint-act.ts";
 
 const NAME = "demo";
 const once = process.env.ONCE === "1";
@@ -69,6 +70,7 @@ async function tellStory(stage: Stage): Promise<void> {
   await direct(options, cast);
   await strict(options, cast);
   await policy(options, cast);
+  await waypoint(options, cast);
 }
 
 function explore(stage: Stage): string {
@@ -83,6 +85,7 @@ function explore(stage: Stage): string {
   3. out of the mesh and back   ${code("kubectl label namespace bookinfo istio.io/dataplane-mode-")}
                                 ${code("kubectl label namespace bookinfo istio.io/dataplane-mode=ambient")}
   4. who talks without a proxy  ${code(`kubectl -n istio-system logs -l app=weft-agent --tail=-1 | grep 'direction="direct"'`)}
+  5. routes, faults and tokens  ${code("kubectl apply -f examples/bookinfo/gateway-api/waypoint.yaml")}, then as docs/guides/bookinfo.md has it
 `;
 }
 

@@ -1,4 +1,4 @@
-/** The demo itself: four acts (the second is in direct-act.ts), each told from what agents, pods and the wire say, and each checked. */
+/** The demo itself: five acts (the second is in direct-act.ts, the last in waypoint-act.ts), each told from what agents, pods and the wire say, and each checked. */
 import { randomBytes } from "node:crypto";
 import { eventually } from "#lib/eventually.ts";
 import type { AccessLine } from "./access-log.ts";
