@@ -200,6 +200,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     client,
     namespace: rootNamespace,
     identity: config.replica,
+    leaseSeconds: config.leaseSeconds,
     log,
     onLead: () => {
       for (const writer of writers) writer.refresh();

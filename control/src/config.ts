@@ -31,6 +31,7 @@ export interface ControlConfig {
   readonly mesh: MeshSettings;
   readonly push: PushTiming;
   readonly replica: string;
+  readonly leaseSeconds: number;
   readonly grpc: ListenAddress;
   readonly ready: ListenAddress;
   readonly metrics: ListenAddress;
@@ -89,6 +90,7 @@ export function controlConfig(env: Env): ControlConfig {
       maxMs: envDurationMs(env, "PILOT_DEBOUNCE_MAX", 50),
     },
     replica: envString(env, "POD_NAME", hostname()),
+    leaseSeconds: envInteger(env, "WEFT_LEASE_SECONDS", 15, 1, 3_600),
     grpc: listenAddress(env, "SECURE_GRPC_ADDR", ":15012"),
     ready: listenAddress(env, "HTTP_ADDR", ":8080"),
     metrics: listenAddress(env, "MONITORING_ADDR", ":15014"),

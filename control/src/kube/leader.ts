@@ -24,14 +24,16 @@ const LEASES: ResourceType<Lease> = {
 };
 
 export const LEASE_NAME = "weft-control-leader";
-const LEASE_SECONDS = 15;
-const RENEW_MS = 5_000;
+/** Renewed this often in its life, so that two lost answers do not end it. */
+const RENEWALS = 3;
 
 export interface LeaderOptions {
   readonly client: KubeClient;
   readonly namespace: string;
   /** Name of this replica. */
   readonly identity: string;
+  /** Whole seconds after which another replica takes over from one that is gone without a word. */
+  readonly leaseSeconds: number;
   readonly log: Logger;
   /** Called when this replica becomes the leader. */
   readonly onLead: () => void;
@@ -57,7 +59,7 @@ export class Leader {
       const begun = performance.now();
       const led = this.leads;
       try {
-        if (await this.#hold(signal)) this.#leadsUntil = begun + LEASE_SECONDS * 1000;
+        if (await this.#hold(signal)) this.#leadsUntil = begun + this.#options.leaseSeconds * 1000;
         else this.#leadsUntil = 0;
       } catch (error) {
         if (!isConflict(error)) this.#options.log.warn({ err: error }, "cannot renew the leader's lease");
@@ -66,14 +68,14 @@ export class Leader {
         this.#options.log.info({ identity: this.#options.identity }, "this replica writes statuses now");
         this.#options.onLead();
       }
-      await pause(RENEW_MS, signal);
+      await pause((this.#options.leaseSeconds * 1000) / RENEWALS, signal);
     }
     await this.#release();
   }
 
   /** Whether the lease is ours now. */
   async #hold(signal: AbortSignal): Promise<boolean> {
-    const { client, namespace, identity } = this.#options;
+    const { client, namespace, identity, leaseSeconds } = this.#options;
     const name = { namespace, name: LEASE_NAME };
     const lease = await client.get(LEASES, name, { signal }).catch((error: unknown) => {
       if (isNotFound(error)) return undefined;
@@ -83,7 +85,7 @@ export class Leader {
       await client.create(LEASES, this.#claim({ metadata: name }), { signal });
       return true;
     }
-    const { holderIdentity = "", leaseDurationSeconds = LEASE_SECONDS } = lease.spec ?? {};
+    const { holderIdentity = "", leaseDurationSeconds = leaseSeconds } = lease.spec ?? {};
     const version = lease.metadata.resourceVersion ?? "";
     if (version !== this.#seen.version) this.#seen = { version, at: performance.now() };
     const expired = performance.now() - this.#seen.at > leaseDurationSeconds * 1000;
@@ -93,12 +95,12 @@ export class Leader {
   }
 
   #claim(lease: Lease): Lease {
-    const { identity } = this.#options;
+    const { identity, leaseSeconds } = this.#options;
     const now = new Date().toISOString().replace("Z", "000Z");
     const acquireTime = lease.spec?.holderIdentity === identity ? (lease.spec.acquireTime ?? now) : now;
     return {
       metadata: lease.metadata,
-      spec: { holderIdentity: identity, leaseDurationSeconds: LEASE_SECONDS, acquireTime, renewTime: now },
+      spec: { holderIdentity: identity, leaseDurationSeconds: leaseSeconds, acquireTime, renewTime: now },
     };
   }
 
