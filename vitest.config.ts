@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-// Two projects: `unit` needs nothing but Node; `system` needs root, a kernel with BPF and makes network namespaces.
+// `unit` needs nothing but Node; `system` needs root, a kernel with BPF and makes network namespaces; `cluster` needs what
+// `make cluster-up` starts.
+const CLUSTER = "test/cluster/mesh*.test.ts";
+
 export default defineConfig({
   test: {
     projects: [
@@ -15,8 +18,18 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/**/*.test.ts"],
+          exclude: [CLUSTER],
           testTimeout: 120_000,
           hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "cluster",
+          include: [CLUSTER],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
           fileParallelism: false,
         },
       },

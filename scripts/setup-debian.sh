@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the demo need on Debian 12. Does nothing when all of it is there.
+# Installs what building, testing and the demo need on Debian 12; with `cluster`, what `make cluster-up` needs as well. Does nothing when
+# all of it is there.
 set -euo pipefail
 
 packages=(
@@ -13,6 +14,7 @@ packages=(
   # runtimes whose HTTP stacks the express tests use
   nginx-light nghttp2-server golang-go default-jdk-headless
 )
+[ "${1:-}" != cluster ] || packages+=(containerd runc containernetworking-plugins conntrack buildah debootstrap openssl)
 
 missing=()
 for package in "${packages[@]}"; do
