@@ -6,6 +6,7 @@ import { Reflector } from "#lib/kube/reflector.ts";
 import {
   AUTHORIZATION_POLICIES,
   DESTINATION_RULES,
+  ENVOY_FILTERS,
   type IstioObject,
   PEER_AUTHENTICATIONS,
   REQUEST_AUTHENTICATIONS,
@@ -45,6 +46,7 @@ import { CredentialKeeper } from "./l7/credentials/credential-keeper.ts";
 import { L7World } from "./l7/l7-world.ts";
 import { RESOLVED_REFS } from "./l7/program-clusters.ts";
 import { authorizersOf } from "./l7/security/authorizer.ts";
+import { TelemetryFindings } from "./l7/telemetry/telemetry-findings.ts";
 import { WaypointPrograms } from "./l7/waypoint-programs.ts";
 import { WaypointResources } from "./l7/waypoint-resources.ts";
 import { ControlMetrics } from "./metrics.ts";
@@ -127,7 +129,6 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     onDirty: () => {
       if (pushing) scheduler.changed();
     },
-    onConfig: () => resources.configChanged(),
     onRemarks: (source, said) => remarks.set(source, said),
     onBackendTls: (services, gone) => {
       if (gone !== undefined) backendTls.forget(gone);
@@ -137,6 +138,12 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
         if (definition !== undefined) resources.routes.serviceChanged(definition, definition);
       }
     },
+    onConfig: () => {
+      resources.configChanged();
+      telemetryFindings.recheckAll();
+    },
+    onEnvoyFilterGone: (key) => resources.envoyFilters.forget(key),
+    onTelemetry: () => telemetryFindings.recheckAll(),
     onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot compile an object"),
   });
   const secrets = new CredentialKeeper({ client, log, onChange: (key) => credentialChanged(key) });
@@ -282,6 +289,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     beginsTls: world.beginsTls,
     remarks,
     rootNamespace,
+    clusterDomain: config.mesh.clusterDomain,
     trustDomains: () => [world.config.trustDomain ?? config.mesh.trustDomain, ...world.config.trustDomainAliases],
     provider: authorizersOf(() => world.config.extensionProviders),
     blockedJwksAddresses: config.blockedJwksAddresses,
@@ -313,9 +321,22 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     gatewayOf,
   });
   supervise("statuses of BackendTLSPolicies", backendTls.run(signal));
+  const telemetryFindings = new TelemetryFindings({
+    telemetry: () => world.telemetry,
+    config: () => world.config,
+    services: model.serviceLookup,
+    clusterDomain: config.mesh.clusterDomain,
+    // Before everything is loaded, a provider or its service may seem missing that is not.
+    onFinding: (finding) => {
+      if (pushing) telemetries.found(finding);
+    },
+  });
   world.routes = resources.routes;
   world.policies = resources.policies;
-  model.onServiceChange((before, after) => resources.serviceChanged(before, after));
+  model.onServiceChange((before, after) => {
+    resources.serviceChanged(before, after);
+    if (pushing && (before === undefined || after === undefined)) telemetryFindings.recheckAll();
+  });
   supervise("routes, policies and keys of waypoints", resources.run(signal));
   supervise("credentials of waypoints", secrets.run(signal));
   supervise("waypoint bindings", bindings.run(signal));
@@ -355,7 +376,11 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     },
     telemetry: (verdict) => {
       told.note(TELEMETRIES.kind, verdict);
-      telemetries.found(objectFinding(verdict));
+      telemetryFindings.note(verdict);
+    },
+    envoyFilter: (verdict) => {
+      told.note(ENVOY_FILTERS.kind, verdict);
+      resources.envoyFilters.note(verdict);
     },
   };
 
@@ -394,6 +419,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   resources.refresh();
   backendTls.refresh();
   remarkWriter.refresh();
+  telemetryFindings.recheckAll();
   log.info(
     { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
     "mesh model built",

@@ -214,6 +214,8 @@ describe("the addon", () => {
       const engine = createL7Engine({
         loops: 2, hbone: { address: "127.0.0.1", port: 0 }, locality: {}, labels: {}, baggage: "", onRecords: () => {},
       });
+      const call = () => engine.call({ cluster: "", path: "/", authority: "", headers: {}, grpc: false, timeoutMs: 1 }).then(call);
+      void call();
       parentPort.postMessage(engine.listening().hbone.port);
       setInterval(() => engine.stats(), 1);`;
     const main = `

@@ -16,6 +16,8 @@ const MESH = `
 extensionProviders:
 - {name: otel, opentelemetry: {service: shop/${COLLECTOR}, port: 4317}}
 - {name: otel-http, opentelemetry: {service: ${COLLECTOR}, port: 4318, http: {path: /v1/traces, timeout: 5s, headers: [{name: x-tenant, value: blue}]}}}
+- {name: secure, opentelemetry: {service: ${COLLECTOR}, port: 4443, http: {path: /v1/traces}}}
+- {name: walking, skywalking: {service: ${COLLECTOR}, port: 11800}}
 - {name: zipkin, zipkin: {service: ${COLLECTOR}, port: 9411}}
 - name: json
   envoyFileAccessLog:
@@ -236,6 +238,47 @@ describe("telemetry of a waypoint", () => {
     expect(seen.headers["x-b3-sampled"]).toBe("1");
     expect(seen.headers["x-b3-traceid"]).toMatch(/^[0-9a-f]{32}$/);
     expect(seen.headers.traceparent).toBeUndefined();
+  });
+
+  it("reaches collectors as it reaches every service: by tunnel where only that is let in, and by TLS if a rule says so", async () => {
+    await bed.apply(`apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: collector, namespace: shop}
+spec:
+  host: ${COLLECTOR}
+  trafficPolicy:
+    portLevelSettings: [{port: {number: 4443}, tls: {mode: SIMPLE, insecureSkipVerify: true}}]
+`);
+    // Nobody gets in without a tunnel any more.
+    await bed.app("outsider", ["sleep", "infinity"], { ports: {}, namespace: "default" });
+    await bed.kubectl("rollout", "status", "deployment/outsider", "--timeout=60s");
+    const outside = ["exec", "deployment/outsider", "--", "curl", "-s", "-m", "5", `http://${COLLECTOR}:4318/`];
+    await eventually("the refusal", async () => (await bed.try(...outside)).code !== 0, 30_000);
+    const zipkin = await spanOf("a span", "zipkin", always, "/strict");
+    expect(zipkin.headers.host).toBe(`${COLLECTOR}:9411`);
+    await bed.apply(
+      telemetry("spans", `{${OF_WEB}, tracing: [{providers: [{name: secure}], randomSamplingPercentage: 100}]}`),
+    );
+    await spanOf("a span", "otlp-https", always, "/secure");
+  });
+
+  it("says in the status of a Telemetry what its providers cannot do", async () => {
+    const said = async () => {
+      const path = 'jsonpath={.status.conditions[?(@.type=="Accepted")].message}';
+      return bed.kubectl("get", "telemetry", "-n", "shop", "spans", "-o", path);
+    };
+    for (const [provider, message] of [
+      ["nobody", 'meshConfig.extensionProviders has no "nobody": its spans are lost'],
+      ["walking", 'provider "walking" is of a kind that waypoints do not have: skywalking'],
+    ]) {
+      await bed.apply(telemetry("spans", `{${OF_WEB}, tracing: [{providers: [{name: ${provider}}]}]}`));
+      await eventually("the condition", async () => (await said()) === message, 30_000);
+    }
   });
 
   const COMMON = {

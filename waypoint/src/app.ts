@@ -70,6 +70,7 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
   const telemetry: WaypointTelemetry = new WaypointTelemetry({
     series: () => engine.series(),
     stats: () => engine.stats(),
+    call: (request) => engine.call(request),
     proxy: proxyFacts(config),
     log: log.logger("telemetry"),
     tag: config.istioVersion,
@@ -120,8 +121,10 @@ export async function startWaypoint(config: WaypointConfig, parts: WaypointParts
       await engine.drain(config.terminationDeadlineMs);
       clearInterval(hostRefresh);
       identity.close();
-      engine.close();
+      // The last spans go by the engine too.
+      engine.flushRecords();
       await telemetry.close();
+      engine.close();
       await Promise.all([admin.close(), scrape.close(), ready.close()]);
       log.flush();
     },

@@ -48,6 +48,23 @@ export interface L7EngineOptions {
   readonly onRecords: (batch: Uint8Array) => void;
 }
 
+/** A request of the process itself by way of a cluster of the program. */
+export interface OwnRequest {
+  readonly cluster: string;
+  readonly path: string;
+  readonly authority: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** With `grpc` one message, which the engine frames. */
+  readonly body: Uint8Array;
+  readonly grpc: boolean;
+  readonly timeoutMs: number;
+}
+export interface OwnAnswer {
+  /** Empty: there is an answer, for gRPC one of status 0. Else why there is none. */
+  readonly failure: string;
+  readonly status: number;
+}
+
 export interface L7EngineStats {
   readonly openConnections: number;
   readonly openRequests: number;
@@ -84,6 +101,10 @@ export interface L7Engine {
   /** Counters of requests with the same labels, summed over loops since the start (telemetry/series.ts decodes). */
   series(): Uint8Array;
   stats(): L7EngineStats;
+  /** Calls `onRecords` now with what there is. */
+  flushRecords(): void;
+  /** POSTs once, bounded in time. Resolves also when nobody could be asked. */
+  call(request: OwnRequest): Promise<OwnAnswer>;
   /** Stops accepting, GOAWAY, resolves when nothing is left or at the deadline after closing the rest. */
   drain(deadlineMs: number): Promise<void>;
   close(): void;

@@ -45,6 +45,7 @@ export class MeshSnapshot implements Surroundings {
     });
     this.policies = new WaypointPolicies({
       services,
+      clusterDomain: settings.clusterDomain,
       provider: this.authorizer,
       trustDomains: () => [world.config.trustDomain ?? settings.trustDomain, ...world.config.trustDomainAliases],
       // Keys are fetched by a control plane, and never here.
@@ -75,7 +76,7 @@ export class MeshSnapshot implements Surroundings {
         serviceEntry: note,
         workloadEntry: note,
       }),
-      ...l7Inputs(world, { virtualService: note, destinationRule: note, telemetry: note }),
+      ...l7Inputs(world, { virtualService: note, destinationRule: note, telemetry: note, envoyFilter: note }),
       ...waypointInputs(routes, policies, rootNamespace, { waypointPolicy: note, requestAuthentication: note }),
       meshConfigInput(rootNamespace, { onConfig: (config) => (world.config = config), onProblems: () => {} }),
     ]);

@@ -2,11 +2,13 @@
 import {
   BACKEND_TLS_POLICIES,
   DESTINATION_RULES,
+  ENVOY_FILTERS,
   REFERENCE_GRANTS,
   TELEMETRIES,
   VIRTUAL_SERVICES,
 } from "#lib/kube/types.ts";
 import { backendTlsPolicyFacts } from "../l7/backend-tls/policy.ts";
+import { type EnvoyFilterFacts, envoyFilterFacts } from "../l7/envoy-filter/envoy-filter.ts";
 import { referenceGrantFacts } from "../l7/gateway-api/reference-grants.ts";
 import { type DestinationRuleFacts, destinationRuleFacts } from "../l7/istio/destination-rule.ts";
 import type { VirtualServiceFacts } from "../l7/istio/virtual-service.ts";
@@ -20,6 +22,7 @@ export interface L7Verdicts {
   virtualService(verdict: Verdict<VirtualServiceFacts>): void;
   destinationRule(verdict: Verdict<DestinationRuleFacts>): void;
   telemetry(verdict: Verdict<TelemetryFacts>): void;
+  envoyFilter(verdict: Verdict<EnvoyFilterFacts>): void;
 }
 
 export function l7Inputs(world: L7World, verdicts: L7Verdicts): Input[] {
@@ -47,6 +50,14 @@ export function l7Inputs(world: L7World, verdicts: L7Verdicts): Input[] {
         world.telemetry.all,
         (object, problems) => telemetryFacts(object, rootNamespace, problems),
         verdicts.telemetry,
+      ),
+    ),
+    istio(
+      ENVOY_FILTERS,
+      new Accepted(
+        world.envoyFilters.all,
+        (object, problems) => envoyFilterFacts(object, rootNamespace, problems),
+        verdicts.envoyFilter,
       ),
     ),
     { ...builtIn(BACKEND_TLS_POLICIES, world.backendTls.all, backendTlsPolicyFacts), optional: true },

@@ -4,6 +4,7 @@ import type { Remark } from "../status/remarks.ts";
 import { BackendTlsPolicies, type ServiceName } from "./backend-tls/policies.ts";
 import type { BackendTlsPolicyFacts } from "./backend-tls/policy.ts";
 import { type CredentialSource, NO_CREDENTIALS } from "./credentials/credential-ref.ts";
+import { EnvoyFilterIndex } from "./envoy-filter/envoy-filter-index.ts";
 import type { BeginsTls } from "./gateway-api/backend-ref.ts";
 import { ReferenceGrants } from "./gateway-api/reference-grants.ts";
 import { DestinationRuleIndex } from "./istio/destination-rule-index.ts";
@@ -25,6 +26,8 @@ export interface WorldListener {
   /** Content of a policy or token rule; with a target, which ones are for it. */
   policiesChanged(target: Target | undefined): void;
   telemetryChanged(): void;
+  /** EnvoyFilters. */
+  limitsChanged(): void;
   /** What is known of a Secret or ConfigMap. */
   credentialChanged(key: string): void;
   /** What may be named in a namespace by objects of others. */
@@ -41,6 +44,9 @@ export interface WorldEvents {
   readonly onBackendTls?: (services: readonly ServiceName[], gone: BackendTlsPolicyFacts | undefined) => void;
   /** All that `source` says of objects now. */
   readonly onRemarks?: (source: string, remarks: readonly Remark[]) => void;
+  readonly onEnvoyFilterGone?: (key: string) => void;
+  /** Some Telemetry is another now. */
+  readonly onTelemetry?: () => void;
   /** A fault of ours: what is made of this object is out of date. */
   readonly onFailure?: (kind: string, key: string, error: unknown) => void;
 }
@@ -51,6 +57,7 @@ export class L7World {
   readonly virtualServices: VirtualServiceIndex;
   readonly destinationRules: DestinationRuleIndex;
   readonly telemetry: TelemetryIndex;
+  readonly envoyFilters: EnvoyFilterIndex;
   readonly grants: ReferenceGrants;
   readonly backendTls: BackendTlsPolicies;
   /** Absent: there are no routes of the Gateway API. */
@@ -69,9 +76,14 @@ export class L7World {
       (hosts) => this.#tell((each) => each.virtualServicesChanged(hosts)),
       (key) => this.virtualServiceReader.forget(key),
     );
-    this.telemetry = new TelemetryIndex(model.settings.rootNamespace, () =>
-      this.#tell((each) => each.telemetryChanged()),
-    );
+    this.envoyFilters = new EnvoyFilterIndex(model.settings.rootNamespace, (gone) => {
+      this.#tell((each) => each.limitsChanged());
+      if (gone !== undefined) events.onEnvoyFilterGone?.(gone);
+    });
+    this.telemetry = new TelemetryIndex(model.settings.rootNamespace, () => {
+      this.#tell((each) => each.telemetryChanged());
+      events.onTelemetry?.();
+    });
     this.grants = new ReferenceGrants((namespace) => this.#tell((each) => each.grantsChanged(namespace)));
     this.backendTls = new BackendTlsPolicies((services, gone) => {
       const { clusterDomain } = model.settings;

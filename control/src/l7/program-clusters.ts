@@ -32,6 +32,8 @@ export interface ClusterRequest {
   readonly tcp: boolean;
   readonly session?: SessionPersistence;
   readonly grpc: boolean;
+  /** Where no service has this host, the waypoint looks it up by name. */
+  readonly anyHost?: true;
 }
 
 export interface WaypointName {
@@ -169,6 +171,10 @@ export class ProgramClusters {
     const { clusters, endpoints } = this.#tables;
     const request = this.#requests.get(name);
     const definition = request && this.definitionOf(request.host);
+    if (request?.anyHost === true && definition === undefined) {
+      this.#deriveByName(name, request);
+      return;
+    }
     const port = definition?.ports.find(({ number }) => number === request?.port);
     const rule = definition && this.ruleOf(definition);
     const subset = rule?.subsets.get(request?.subset ?? "");
@@ -280,6 +286,13 @@ export class ProgramClusters {
     else this.#credentials.set(name, refs);
     const { namespace, name: waypoint } = this.#waypoint;
     this.#world.credentials.want(`${namespace}/${waypoint} ${name}`, refs);
+  }
+
+  #deriveByName(name: string, { host, port }: ClusterRequest): void {
+    const { clusters, endpoints } = this.#tables;
+    clusters.set(name, toBinary(ClusterSchema, create(ClusterSchema, { name, port, serviceHostname: host })));
+    const hosts = create(EndpointsSchema, { cluster: name, endpoints: [{ hostname: host, port }] });
+    endpoints.set(name, toBinary(EndpointsSchema, hosts));
   }
 
   *#workloads(key: string): Generator<LabelledWorkload> {

@@ -6,6 +6,7 @@ import {
   DestinationPortSchema,
   DestinationSchema,
   type RetryPolicy,
+  type Route,
   type TcpRoute,
   type TlsRoute,
   VirtualHostSchema,
@@ -13,6 +14,7 @@ import {
 import { AppProtocol } from "#proto/workload_pb.ts";
 import { keyOf } from "../model/meta.ts";
 import type { DefinitionPort, ServiceDefinition } from "../model/service-definition.ts";
+import type { PortLimits } from "./envoy-filter/rate-limits.ts";
 import type { MeshRouting } from "./gateway-api/mesh-routes.ts";
 import { compileHttpRule, matchesOf } from "./http-routes.ts";
 import { isCatchAll } from "./istio/http-match.ts";
@@ -20,7 +22,7 @@ import type { HostPort, HttpRuleFacts } from "./istio/http-rule.ts";
 import type { VirtualServiceFacts } from "./istio/virtual-service.ts";
 import type { NamedCluster } from "./program-clusters.ts";
 import { type EncodedRoutes, encodeHostRoutes, encodeRoutes, type RouteGroupSink } from "./route-groups.ts";
-import type { CachedRule, RuleCache, RunContent } from "./rule-cache.ts";
+import { type CachedRule, RuleCache, type RunContent } from "./rule-cache.ts";
 import { compileTcpRule, compileTlsRule } from "./stream-routes.ts";
 import { Rope } from "./wire.ts";
 
@@ -39,6 +41,7 @@ export interface DestinationContext {
   readonly jwt: readonly string[];
   /** Empty: the waypoint's. */
   readonly telemetry: string;
+  limits(port: number): PortLimits;
   gatewayRouting(port: number): MeshRouting | undefined;
   name(target: HostPort, listenerPort: number, tcp: boolean): NamedCluster;
   /** Notes that the destination sends requests there. */
@@ -91,6 +94,10 @@ export function protocolOf(port: Pick<DefinitionPort, "number" | "appProtocol">)
   }
 }
 
+interface RoutesContext extends DestinationContext {
+  encode(routes: readonly Route[]): EncodedRoutes;
+}
+
 function encodeChain(definition: ServiceDefinition, port: DefinitionPort, context: DestinationContext): Rope {
   const routing = context.gatewayRouting(port.number);
   const declared = protocolOf(port);
@@ -98,6 +105,7 @@ function encodeChain(definition: ServiceDefinition, port: DefinitionPort, contex
   const protocol = routing?.family === "http" && declared !== Chain_Protocol.SNIFF ? Chain_Protocol.HTTP : declared;
   const speaksHttp = protocol === Chain_Protocol.HTTP || protocol === Chain_Protocol.SNIFF;
   const speaksStreams = protocol !== Chain_Protocol.HTTP;
+  const limits = context.limits(port.number);
   const chain = create(ChainSchema, {
     protocol,
     tls: speaksStreams ? tlsRoutes(port, routing, context) : [],
@@ -105,13 +113,23 @@ function encodeChain(definition: ServiceDefinition, port: DefinitionPort, contex
     policies: [...context.policies],
     jwt: [...context.jwt],
     telemetry: context.telemetry,
+    ...(limits.chain === undefined || !speaksHttp ? {} : { rateLimits: limits.chain }),
   });
   const rope = new Rope().bytes(toBinary(ChainSchema, chain));
   if (!speaksHttp) return rope;
   const host = new Rope().bytes(
     toBinary(VirtualHostSchema, create(VirtualHostSchema, { name: `inbound|http|${port.number}`, domains: ["*"] })),
   );
-  encodeHostRoutes(host, [...httpRoutes(definition, port, routing, context)], context.groups);
+  // What has limits of its own is not as it is elsewhere, and nothing of it is kept.
+  const routes: RoutesContext =
+    limits.ofRoute === undefined
+      ? { ...context, encode: encodeRoutes }
+      : {
+          ...context,
+          cache: new RuleCache(),
+          encode: (all) => encodeRoutes(all.map(limits.ofRoute as (route: Route) => Route)),
+        };
+  encodeHostRoutes(host, [...httpRoutes(definition, port, routing, routes)], context.groups);
   return rope.field(CHAIN_HTTP, new Rope().field(ROUTES_HOSTS, host));
 }
 
@@ -119,10 +137,10 @@ function* httpRoutes(
   definition: ServiceDefinition,
   port: DefinitionPort,
   routing: MeshRouting | undefined,
-  context: DestinationContext,
+  context: RoutesContext,
 ): Generator<EncodedRoutes> {
   if (routing?.family === "http") {
-    for (const route of routing.routes) yield encodeRoutes([route]);
+    for (const route of routing.routes) yield context.encode([route]);
     return;
   }
   let some = false;
@@ -147,7 +165,7 @@ function encodeRun(
   rules: readonly HttpRuleFacts[],
   port: DefinitionPort,
   origin: string,
-  context: DestinationContext,
+  context: RoutesContext,
 ): RunContent {
   const encoded: EncodedRoutes[] = [];
   const clusters = new Map<string, NamedCluster>();
@@ -163,12 +181,7 @@ function encodeRun(
   return { encoded, clusters: [...clusters.values()], ends: false };
 }
 
-function encodeRule(
-  rule: HttpRuleFacts,
-  port: DefinitionPort,
-  origin: string,
-  context: DestinationContext,
-): CachedRule {
+function encodeRule(rule: HttpRuleFacts, port: DefinitionPort, origin: string, context: RoutesContext): CachedRule {
   return context.cache.rule(rule, `${port.number} ${origin}`, context.naming, () => {
     const targets: readonly HostPort[] = [
       ...(rule.action.kind === "route" ? rule.action.destinations : []),
@@ -182,7 +195,7 @@ function encodeRule(
       key: `${hashes} ${[...named.values()].map(({ name }) => name).join(" ")}`,
       encode: () => {
         const cluster = (target: HostPort) => named.get(target)?.name ?? "";
-        return encodeRoutes(
+        return context.encode(
           compileHttpRule(rule, { port: port.number, origin, retry: context.retry, cluster, hashes: () => hashes }),
         );
       },

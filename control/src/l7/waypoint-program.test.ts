@@ -6,6 +6,7 @@ import type { Problem } from "../model/fields.ts";
 import { MeshModel } from "../model/mesh-model.ts";
 import { podFacts } from "../model/pod.ts";
 import { serviceDefinition } from "../model/service.ts";
+import { envoyFilterFacts } from "./envoy-filter/envoy-filter.ts";
 import { destinationRuleFacts } from "./istio/destination-rule.ts";
 import { L7World } from "./l7-world.ts";
 import { WaypointProgram } from "./waypoint-program.ts";
@@ -366,6 +367,72 @@ describe("DestinationRules at a waypoint", () => {
       ["10.0.0.2", false],
     ]);
     expect(tunnels("ISTIO_MUTUAL")).toEqual([["10.0.0.1", true]]);
+  });
+});
+
+describe("EnvoyFilters at a waypoint", () => {
+  const limit = (applyTo: string, value: object, match: object = {}) => ({ applyTo, match, patch: { value } });
+  const local = (tokens: number) => ({
+    "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+    token_bucket: { max_tokens: tokens, fill_interval: "1s" },
+    filter_enabled: { default_value: { numerator: 100 } },
+    filter_enforced: { default_value: { numerator: 100 } },
+  });
+  const NAME = "envoy.filters.http.local_ratelimit";
+  const put = (mesh: Mesh, name: string, target: object, patch: object) => {
+    const problems: Problem[] = [];
+    const spec = { targetRefs: [target], configPatches: [patch] };
+    mesh.world.envoyFilters.all.upsert(
+      envoyFilterFacts({ metadata: { namespace: "default", name }, spec }, "istio-system", problems),
+    );
+    expect(problems).toEqual([]);
+  };
+  const GATEWAY = { kind: "Gateway", group: "gateway.networking.k8s.io", name: "waypoint" };
+  const SERVICE = { kind: "Service", group: "", name: "reviews" };
+
+  it("limit chains of services and of workloads, the service's own before the waypoint's", () => {
+    const mesh = bookinfo();
+    put(mesh, "all", GATEWAY, limit("HTTP_FILTER", { name: NAME, typed_config: local(5) }));
+    const uid = "Kubernetes//Pod/default/reviews-v1";
+    const program = mesh.program([REVIEWS], [uid]);
+    expect(chain(program).rateLimits?.local?.tokens).toBe(5);
+    expect(chain(program, uid).rateLimits?.local?.tokens).toBe(5);
+    put(mesh, "own", SERVICE, limit("HTTP_FILTER", { name: NAME, typed_config: local(7) }));
+    program.flush();
+    expect(chain(program).rateLimits?.local?.tokens).toBe(7);
+    expect(chain(program, uid).rateLimits?.local?.tokens).toBe(5);
+    mesh.world.envoyFilters.all.remove("default/own");
+    mesh.world.envoyFilters.all.remove("default/all");
+    program.flush();
+    expect(chain(program).rateLimits).toBeUndefined();
+    expect(chain(program, uid).rateLimits).toBeUndefined();
+  });
+
+  it("limit the routes that they name, and no others after it", () => {
+    const mesh = bookinfo();
+    mesh.virtualService("reviews", {
+      hosts: ["reviews"],
+      http: [
+        { name: "dear", match: [{ uri: { prefix: "/dear" } }], route: [{ destination: { host: "reviews" } }] },
+        { name: "cheap", route: [{ destination: { host: "reviews" } }] },
+      ],
+    });
+    const program = mesh.program();
+    const limits = () => routes(program).map(({ name, rateLimits }) => [name, rateLimits?.local?.tokens]);
+    const match = { routeConfiguration: { vhost: { route: { name: "dear" } } } };
+    put(mesh, "own", SERVICE, limit("HTTP_ROUTE", { typed_per_filter_config: { [NAME]: local(1) } }, match));
+    program.flush();
+    expect(limits()).toEqual([
+      ["dear", 1],
+      ["cheap", undefined],
+    ]);
+    expect(chain(program).rateLimits).toBeUndefined();
+    mesh.world.envoyFilters.all.remove("default/own");
+    program.flush();
+    expect(limits()).toEqual([
+      ["dear", undefined],
+      ["cheap", undefined],
+    ]);
   });
 });
 

@@ -25,16 +25,19 @@ import { ResourceTable, type TableChange } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import type { ObjectId } from "../status/remarks.ts";
 import type { ClusterNamer } from "./destination.ts";
+import { limitsOfPort, NO_LIMITS, type PortLimits } from "./envoy-filter/rate-limits.ts";
 import type { HostPort } from "./istio/http-rule.ts";
 import { DEFAULT_RETRY } from "./istio/http-traits.ts";
 import { hostCovers } from "./istio/values.ts";
 import type { L7World, WorldListener } from "./l7-world.ts";
 import { type ClusterRequest, type NamedCluster, ProgramClusters, workloadOf } from "./program-clusters.ts";
+import { type ProviderService, providerDefinition } from "./provider-service.ts";
 import { References } from "./references.ts";
 import { RuleCache } from "./rule-cache.ts";
 import { type Target, targetKey } from "./security/policy-target.ts";
 import { encodeServiceDestination } from "./service-destination.ts";
 import { compileTelemetry } from "./telemetry/compile-telemetry.ts";
+import type { Tracer } from "./telemetry/provider.ts";
 import { compileWorkload } from "./workload-destination.ts";
 
 export interface WaypointIdentity {
@@ -58,6 +61,9 @@ type ProgramType = NameOf<L7TypeUrl>;
 const SETTINGS = "settings";
 const OWN_TELEMETRY = "waypoint";
 const SESSION_HEX_DIGITS = 8;
+/** Who uses clusters beside services. */
+const POLICY_USER = "policies";
+const TELEMETRY_USER = "telemetry";
 
 export class WaypointProgram {
   readonly waypoint: WaypointIdentity;
@@ -76,6 +82,8 @@ export class WaypointProgram {
   readonly #dirtyServices = new Set<string>();
   readonly #dirtyWorkloads = new Set<string>();
   #dirtySettings = true;
+  /** A provider's service is not there, and may come. */
+  #missesProvider = false;
   readonly #stop: () => void;
 
   constructor(world: L7World, waypoint: WaypointIdentity, binding: WaypointBinding) {
@@ -109,8 +117,11 @@ export class WaypointProgram {
       // Its clusters are called otherwise now.
       this.#markUsers(host);
     }
-    for (const uid of difference(workloads, this.#workloads)) this.#dirtyWorkloads.add(uid);
     this.#naming = {};
+    for (const uid of difference(workloads, this.#workloads)) {
+      this.#dirtyWorkloads.add(uid);
+      this.#dirtySettings = true;
+    }
     this.#services = new Set(services);
     this.#workloads = new Set(workloads);
   }
@@ -167,6 +178,7 @@ export class WaypointProgram {
       },
       modelChanged: ({ definitions, served }) => {
         if (definitions.size > 0) this.#naming = {};
+        if (this.#missesProvider && definitions.size > 0) this.#dirtySettings = true;
         for (const key of definitions) {
           const host = hostOf(key);
           if (this.#services.has(key)) {
@@ -192,6 +204,10 @@ export class WaypointProgram {
       },
       credentialChanged: (key) => this.#clusters.markCredential(key),
       grantsChanged: (namespace) => this.#clusters.markGrants(namespace),
+      limitsChanged: () => {
+        this.#markAllServices();
+        for (const uid of this.#workloads) this.#dirtyWorkloads.add(uid);
+      },
       everythingChanged: () => {
         this.#cache = new RuleCache();
         this.#naming = {};
@@ -221,7 +237,11 @@ export class WaypointProgram {
   }
 
   #markUsers(host: string): void {
-    for (const user of this.#clusters.usersOf(host)) if (this.#services.has(user)) this.#dirtyServices.add(user);
+    for (const user of this.#clusters.usersOf(host)) {
+      if (this.#services.has(user)) this.#dirtyServices.add(user);
+      else if (this.#workloads.has(user)) this.#dirtyWorkloads.add(user);
+      else this.#dirtySettings = true;
+    }
   }
 
   #markAllServices(): void {
@@ -257,6 +277,7 @@ export class WaypointProgram {
         policies: policies?.policiesFor(target) ?? [],
         jwt: policies?.jwtFor(target) ?? [],
         telemetry: this.#telemetryName(target),
+        limits: this.#limitsFor([...this.#ownTargets(), target], used),
         gatewayRouting: (port) =>
           routes?.routesFor(definition, port, {
             services: model.serviceLookup,
@@ -276,6 +297,12 @@ export class WaypointProgram {
     const { added, unused } = this.#groupsOfService.set(key, new Set(groups.keys()));
     for (const name of added) this.tables.RouteGroup.set(name, groups.get(name)?.() ?? new Uint8Array());
     for (const name of unused) this.tables.RouteGroup.delete(name);
+  }
+
+  #limitsFor(targets: readonly Target[], used: Map<string, ClusterRequest>): (port: number) => PortLimits {
+    const patches = this.#world.envoyFilters.patchesFor(targets);
+    if (patches.length === 0) return () => NO_LIMITS;
+    return (port) => limitsOfPort(patches, port, (service) => this.#provider(used, service, true));
   }
 
   #namer(used: Map<string, ClusterRequest>): ClusterNamer {
@@ -331,12 +358,17 @@ export class WaypointProgram {
     const workload = this.#workloads.has(uid) ? workloadOf(this.#world, uid) : undefined;
     const { model, config } = this.#world;
     const names = new Set<string>();
+    const used = new Map<string, ClusterRequest>();
     if (workload === undefined) {
       this.tables.Destination.delete(uid);
     } else {
       const retry = config.retry === undefined ? DEFAULT_RETRY : config.retry;
       const labels = model.served.labelsOf(uid) ?? {};
-      const program = compileWorkload(workload, labels, (key) => model.definition(key), retry);
+      const extras = {
+        telemetry: this.#telemetryOfNamespace(workload.namespace),
+        limits: this.#limitsFor(this.#ownTargets(), used),
+      };
+      const program = compileWorkload(workload, labels, (key) => model.definition(key), retry, extras);
       this.tables.Destination.set(uid, toBinary(DestinationSchema, program.destination));
       for (const cluster of program.clusters) {
         this.tables.Cluster.set(cluster.name, toBinary(ClusterSchema, cluster));
@@ -344,6 +376,7 @@ export class WaypointProgram {
       }
       for (const each of program.endpoints) this.tables.Endpoints.set(each.cluster, toBinary(EndpointsSchema, each));
     }
+    this.#clusters.use(uid, used);
     for (const gone of this.#clustersOfWorkload.replace(uid, names)) {
       this.tables.Cluster.delete(gone);
       this.tables.Endpoints.delete(gone);
@@ -354,6 +387,7 @@ export class WaypointProgram {
     const { model, config, policies } = this.#world;
     const { namespace, name } = this.waypoint;
     const targets = this.#ownTargets();
+    this.#missesProvider = false;
     const settings = create(SettingsSchema, {
       trustDomain: config.trustDomain ?? model.settings.trustDomain,
       trustDomainAliases: [...config.trustDomainAliases],
@@ -381,7 +415,11 @@ export class WaypointProgram {
   /** Empty: the waypoint's own. */
   #telemetryName(target: Target): string {
     if (this.#world.telemetry.ofTarget(target) !== undefined) return targetKey(target);
-    return target.namespace === this.waypoint.namespace ? "" : `Namespace/${target.namespace}`;
+    return this.#telemetryOfNamespace(target.namespace);
+  }
+
+  #telemetryOfNamespace(namespace: string): string {
+    return namespace === this.waypoint.namespace ? "" : `Namespace/${namespace}`;
   }
 
   /** Of the waypoint, of the other namespaces it serves, and of services that have their own. */
@@ -400,11 +438,40 @@ export class WaypointProgram {
       const inner = telemetryName === targetKey(target) ? [target] : [];
       wanted.set(telemetryName, telemetry.layers(namespace, [...outer, ...inner]));
     }
+    for (const uid of this.#workloads) {
+      const namespace = workloadOf(this.#world, uid)?.namespace ?? this.waypoint.namespace;
+      const name = this.#telemetryOfNamespace(namespace);
+      if (name !== "" && !wanted.has(name)) wanted.set(name, telemetry.layers(namespace, outer));
+    }
+    const used = new Map<string, ClusterRequest>();
     for (const [name, layers] of wanted) {
-      const message = compileTelemetry(name, layers, config);
+      const message = compileTelemetry(name, layers, config, (tracer) => this.#collector(used, tracer));
       this.tables.Telemetry.set(name, toBinary(TelemetrySchema, message));
     }
     for (const name of [...this.tables.Telemetry.names()]) if (!wanted.has(name)) this.tables.Telemetry.delete(name);
+    this.#clusters.use(TELEMETRY_USER, used);
+  }
+
+  #collector(used: Map<string, ClusterRequest>, { service, exporter, anyHost }: Tracer): string {
+    return this.#provider(used, service, exporter.case === "otlp" && exporter.value.http !== true, anyHost);
+  }
+
+  /** A service that is not there yet is known by its host until then. */
+  #provider(used: Map<string, ClusterRequest>, service: ProviderService, grpc: boolean, anyHost = false): string {
+    const { model } = this.#world;
+    const definition = providerDefinition(service, model.serviceLookup, model.settings.clusterDomain);
+    if (definition === undefined) this.#missesProvider = true;
+    const request = {
+      host: definition?.hostname ?? service.host,
+      subset: "",
+      port: service.port,
+      tcp: false,
+      grpc,
+      ...(anyHost ? { anyHost: true as const } : {}),
+    };
+    const { name } = this.#name(request);
+    used.set(name, request);
+    return name;
   }
 
   /** Those of the waypoint and of what is bound to it. */
@@ -433,7 +500,7 @@ export class WaypointProgram {
     }
     for (const name of [...this.tables.Policy.names()]) if (!wanted.has(name)) this.tables.Policy.delete(name);
     for (const name of [...this.tables.Jwt.names()]) if (!rules.has(name)) this.tables.Jwt.delete(name);
-    this.#clusters.use("policies", used);
+    this.#clusters.use(POLICY_USER, used);
   }
 }
 

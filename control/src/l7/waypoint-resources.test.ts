@@ -80,6 +80,7 @@ describe("what users say of waypoints", () => {
         isWaypointClass: () => false,
         isBound: ({ namespace, name }) => bound.has(`${namespace}/${name}`),
       },
+      clusterDomain: "cluster.local",
       rootNamespace: "istio-system",
       trustDomains: () => ["cluster.local"],
       provider: () => undefined,

@@ -5,7 +5,7 @@
 import type { BlockList } from "node:net";
 import type { Logger } from "pino";
 import type { KubeClient } from "#lib/kube/client.ts";
-import { AUTHORIZATION_POLICIES, REQUEST_AUTHENTICATIONS, type RouteObject } from "#lib/kube/types.ts";
+import { AUTHORIZATION_POLICIES, ENVOY_FILTERS, REQUEST_AUTHENTICATIONS, type RouteObject } from "#lib/kube/types.ts";
 import type { Input } from "../kube/inputs.ts";
 import { ROUTE_TYPES, waypointInputs } from "../kube/waypoint-inputs.ts";
 import type { Verdict } from "../model/accepted.ts";
@@ -14,10 +14,12 @@ import type { ServiceLookup } from "../model/service-lookup.ts";
 import { ParentStatusWriter } from "../status/parent-status-writer.ts";
 import type { ObjectId, Remarks } from "../status/remarks.ts";
 import { type Finding, StatusWriter } from "../status/status-writer.ts";
+import type { EnvoyFilterFacts } from "./envoy-filter/envoy-filter.ts";
 import type { BeginsTls } from "./gateway-api/backend-ref.ts";
 import { MeshRoutes } from "./gateway-api/mesh-routes.ts";
 import { MAX_PARENTS } from "./gateway-api/parent-status.ts";
 import { ROUTE_KINDS, type RouteKind, versionOf } from "./gateway-api/route-facts.ts";
+import { describeProviderService, providerDefinition } from "./provider-service.ts";
 import type { AuthorizerProvider } from "./security/authorizer.ts";
 import { JwksKeeper, type JwksTiming } from "./security/jwks-keeper.ts";
 import type { TargetState } from "./security/policy-finding.ts";
@@ -45,6 +47,7 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
   /** What is said of routes beside what is decided here. */
   readonly remarks: Remarks;
   readonly rootNamespace: string;
+  readonly clusterDomain: string;
   /** The mesh's own and its aliases. */
   readonly trustDomains: () => readonly string[];
   /** Of `meshConfig.extensionProviders`. */
@@ -65,10 +68,12 @@ export interface WaypointResourcesOptions extends WaypointPoliciesEvents {
 export class WaypointResources {
   readonly routes: MeshRoutes;
   readonly policies: WaypointPolicies;
+  readonly envoyFilters: WaypointFindings<EnvoyFilterFacts>;
   readonly #options: WaypointResourcesOptions;
   readonly #keys: JwksKeeper;
   readonly #routeWriters: { readonly [K in RouteKind]: ParentStatusWriter<RouteObject> };
   readonly #tokenWriter: StatusWriter;
+  readonly #filterWriter: StatusWriter;
   readonly #policyFindings: WaypointFindings<WaypointPolicyFacts>;
   readonly #tokenFindings: WaypointFindings<RequestAuthenticationFacts>;
 
@@ -111,6 +116,7 @@ export class WaypointResources {
     });
     this.policies = new WaypointPolicies({
       services,
+      clusterDomain: options.clusterDomain,
       provider: options.provider,
       trustDomains: options.trustDomains,
       keys: this.#keys,
@@ -125,14 +131,20 @@ export class WaypointResources {
       },
     });
     this.#tokenWriter = new StatusWriter({ client, type: REQUEST_AUTHENTICATIONS, leads, log });
+    this.#filterWriter = new StatusWriter({ client, type: ENVOY_FILTERS, leads, log });
     const stateOf = (target: Target) => this.#stateOf(target);
+    this.envoyFilters = new WaypointFindings({
+      stateOf,
+      // Before everything is loaded, a target may seem missing that is not.
+      onFinding: (finding) => {
+        if (leads()) this.#filterWriter.found(finding);
+      },
+      obstacle: (facts) => this.#missingLimiter(facts),
+    });
     this.#policyFindings = new WaypointFindings({
       stateOf,
       onFinding: options.onPolicyFinding,
-      obstacle: ({ provider }) =>
-        provider === "" || options.provider(provider) !== undefined
-          ? ""
-          : `meshConfig.extensionProviders has no authorizer "${provider}": what matches is denied`,
+      obstacle: ({ provider }) => this.#missingAuthorizer(provider),
     });
     this.#tokenFindings = new WaypointFindings({
       stateOf,
@@ -161,6 +173,7 @@ export class WaypointResources {
     await Promise.all([
       this.#keys.run(signal),
       this.#tokenWriter.run(signal),
+      this.#filterWriter.run(signal),
       ...Object.values(this.#routeWriters).map((writer) => writer.run(signal)),
     ]);
   }
@@ -170,6 +183,7 @@ export class WaypointResources {
     for (const writer of Object.values(this.#routeWriters)) writer.refresh();
     this.#policyFindings.recheckAll();
     this.#tokenFindings.recheckAll();
+    this.envoyFilters.recheckAll();
   }
 
   /** One of both is there. */
@@ -178,7 +192,10 @@ export class WaypointResources {
     const definition = after ?? before;
     if (definition !== undefined) this.bindingChanged(definition);
     // An authorizer may have come or gone with it.
-    if (before === undefined || after === undefined) this.policies.authorizersChanged();
+    if (before === undefined || after === undefined) {
+      for (const name of this.policies.authorizersChanged()) this.#policyFindings.recheck(name);
+      this.envoyFilters.recheckAll();
+    }
   }
 
   /** A service went behind a waypoint, or came out. */
@@ -209,9 +226,33 @@ export class WaypointResources {
     this.#policyFindings.recheckAll();
   }
 
+  /** Without an authorizer, whatever matches is denied. */
+  #missingAuthorizer(name: string): string {
+    if (name === "") return "";
+    const provider = this.#options.provider(name);
+    if (provider === undefined) {
+      return `meshConfig.extensionProviders has no authorizer "${name}": what matches is denied`;
+    }
+    const { services, clusterDomain } = this.#options;
+    if (providerDefinition(provider.service, services, clusterDomain) !== undefined) return "";
+    return `authorizer "${name}" has no ${describeProviderService(provider.service)}: what matches is denied`;
+  }
+
+  #missingLimiter({ patches }: EnvoyFilterFacts): string {
+    const { services, clusterDomain } = this.#options;
+    const missing = patches.flatMap(({ service: limiter }) => {
+      if (limiter === undefined) return [];
+      if (providerDefinition(limiter.service, services, clusterDomain) !== undefined) return [];
+      const effect = limiter.failClosed ? "what it would be asked about is refused" : "nothing is limited by it";
+      return [`there is no ${describeProviderService(limiter.service)}: ${effect}`];
+    });
+    return missing.join("; ");
+  }
+
   #targetChanged(target: Target): void {
     this.#policyFindings.targetChanged(target);
     this.#tokenFindings.targetChanged(target);
+    this.envoyFilters.targetChanged(target);
   }
 
   #keysChanged(source: string): void {

@@ -12,11 +12,13 @@ import {
   type Endpoints,
   EndpointsSchema,
   type RetryPolicy,
+  RouteSchema,
 } from "#proto/l7_pb.ts";
 import { AppProtocol, type Workload } from "#proto/workload_pb.ts";
 import type { Labels } from "../model/meta.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import { compileEndpoint } from "./cluster.ts";
+import type { PortLimits } from "./envoy-filter/rate-limits.ts";
 import { protocolOf } from "./service-destination.ts";
 
 export interface WorkloadProgram {
@@ -25,12 +27,20 @@ export interface WorkloadProgram {
   readonly endpoints: readonly Endpoints[];
 }
 
+/** What its chains have beside the way there. */
+export interface WorkloadExtras {
+  /** Empty: the waypoint's. */
+  readonly telemetry: string;
+  limits(port: number): PortLimits;
+}
+
 /** Its ports are those that services lead to. */
 export function compileWorkload(
   workload: Workload,
   labels: Labels,
   definitionOf: (key: string) => ServiceDefinition | undefined,
   retry: RetryPolicy | null,
+  { telemetry, limits }: WorkloadExtras,
 ): WorkloadProgram {
   const protocols = new Map<number, AppProtocol>();
   for (const [key, list] of Object.entries(workload.services)) {
@@ -57,17 +67,14 @@ export function compileWorkload(
       endpoints.push(create(EndpointsSchema, { cluster: name, endpoints: endpoint === undefined ? [] : [endpoint] }));
       const protocol = protocolOf({ number: port, appProtocol });
       const to = [{ cluster: name, weight: 1 }];
+      const { chain, ofRoute = (route) => route } = limits(port);
+      const action = { case: "forward", value: { clusters: to, ...(retry === null ? {} : { retry }) } } as const;
       const http = {
         hosts: [
           {
             name: `inbound|http|${port}`,
             domains: ["*"],
-            routes: [
-              {
-                name: "default",
-                action: { case: "forward" as const, value: { clusters: to, ...(retry === null ? {} : { retry }) } },
-              },
-            ],
+            routes: [ofRoute(create(RouteSchema, { name: "default", action }))],
           },
         ],
       };
@@ -78,6 +85,8 @@ export function compileWorkload(
           protocol,
           ...(speaksHttp ? { http } : {}),
           tcp: protocol === Chain_Protocol.HTTP ? [] : [{ clusters: to }],
+          telemetry,
+          ...(chain === undefined || !speaksHttp ? {} : { rateLimits: chain }),
         }),
       };
     });

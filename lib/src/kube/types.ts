@@ -242,6 +242,13 @@ export const DEPLOYMENTS: ResourceType<Deployment> = {
 };
 export const VIRTUAL_SERVICES = istio("networking.istio.io", "VirtualService", "virtualservices");
 export const DESTINATION_RULES = istio("networking.istio.io", "DestinationRule", "destinationrules");
+export const ENVOY_FILTERS: ResourceType<IstioObject> = {
+  group: "networking.istio.io",
+  version: "v1alpha3",
+  kind: "EnvoyFilter",
+  plural: "envoyfilters",
+  namespaced: true,
+};
 export const TELEMETRIES = istio("telemetry.istio.io", "Telemetry", "telemetries");
 
 export const REQUEST_AUTHENTICATIONS = istio("security.istio.io", "RequestAuthentication", "requestauthentications");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "binding/call_promise.h"
 #include "binding/convert.h"
 #include "binding/drain_promise.h"
 #include "binding/l7_convert.h"
@@ -27,6 +28,7 @@ class L7EngineObject final : public Napi::ObjectWrap<L7EngineObject> {
         {InstanceMethod<&L7EngineObject::Listening>("listening"),
          InstanceMethod<&L7EngineObject::SetIdentity>("setIdentity"), InstanceMethod<&L7EngineObject::Apply>("apply"),
          InstanceMethod<&L7EngineObject::Series>("series"), InstanceMethod<&L7EngineObject::Stats>("stats"),
+         InstanceMethod<&L7EngineObject::FlushRecords>("flushRecords"), InstanceMethod<&L7EngineObject::Call>("call"),
          InstanceMethod<&L7EngineObject::Drain>("drain"), InstanceMethod<&L7EngineObject::Close>("close")});
   }
 
@@ -115,6 +117,25 @@ class L7EngineObject final : public Napi::ObjectWrap<L7EngineObject> {
     L7Engine* engine = Open(info.Env());
     if (engine == nullptr) return {};
     return FromL7Stats(info.Env(), engine->Stats());
+  }
+
+  Napi::Value FlushRecords(const Napi::CallbackInfo& info) {
+    L7Engine* engine = Open(info.Env());
+    if (engine == nullptr) return {};
+    engine->FlushRecords();
+    feed_->Flush(info.Env());
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Call(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    L7Engine* engine = Open(env);
+    if (engine == nullptr) return {};
+    if (!info[0].IsObject()) {
+      Throw(env, Error{EINVAL, "no request"});
+      return {};
+    }
+    return CallPromise(env, *engine, info[0]);
   }
 
   Napi::Value Drain(const Napi::CallbackInfo& info) {

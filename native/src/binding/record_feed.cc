@@ -34,8 +34,12 @@ void RecordFeed::Hand(Napi::Env env, const Napi::Function& on_records, telemetry
   on_records.Call({array});
 }
 
-void RecordFeed::Close(Napi::Env env) {
+void RecordFeed::Flush(Napi::Env env) {
   if (!closed_) Hand(env, on_records_.Value(), *queue_);
+}
+
+void RecordFeed::Close(Napi::Env env) {
+  Flush(env);
   Abandon();
 }
 

@@ -15,6 +15,8 @@ class RecordFeed final {
   RecordFeed(Napi::Env env, Napi::Function on_records);
   // For the loops.
   const std::shared_ptr<telemetry::RecordQueue>& queue() const { return queue_; }
+  // Hands over what is queued, at once.
+  void Flush(Napi::Env env);
   // Hands over what the loops left behind when they ended, then makes no calls.
   void Close(Napi::Env env);
   // The same where JavaScript cannot be called any more: what is left is lost.

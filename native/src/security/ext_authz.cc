@@ -129,7 +129,7 @@ CallRequest ExtAuthz::GrpcRequest(std::string_view body) {
 
 CallRequest ExtAuthz::HttpRequest(std::string_view body, bool complete) {
   const http::RequestHead& request = context_.request();
-  CallRequest call{.method = request.method,
+  CallRequest call{.method = std::string(request.method),
                    .path = program_->path_prefix + std::string(request.path),
                    .authority = std::string(request.authority),
                    .headers = {},

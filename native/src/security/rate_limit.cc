@@ -35,6 +35,7 @@ Result<std::shared_ptr<const LocalLimit>> CompileLocal(const l7::LocalRateLimit&
 Result<LimitEntry> CompileEntry(const l7::RateLimitEntry& from) {
   LimitEntry entry;
   entry.key = from.key();
+  entry.skip_if_absent = from.skip_if_absent();
   switch (from.value_case()) {
     case l7::RateLimitEntry::kLiteral:
       entry.value = from.literal();
@@ -49,9 +50,20 @@ Result<LimitEntry> CompileEntry(const l7::RateLimitEntry& from) {
     case l7::RateLimitEntry::kPath:
       entry.kind = LimitEntry::Kind::kPath;
       return entry;
-    default:
-      return Error{EINVAL, "rate limit entry \"" + from.key() + "\" has no value that is known here"};
+    case l7::RateLimitEntry::kHeaderValueMatch:
+      entry.kind = LimitEntry::Kind::kHeaderValueMatch;
+      entry.value = from.header_value_match().value();
+      entry.expect_match = from.header_value_match().expect_match();
+      for (const l7::HeaderMatch& each : from.header_value_match().headers()) {
+        Result<l7::HeaderMatcher> header = l7::HeaderMatcher::Compile(each);
+        if (!header) return header.error();
+        entry.headers.push_back(std::move(*header));
+      }
+      return entry;
+    case l7::RateLimitEntry::VALUE_NOT_SET:
+      break;
   }
+  return Error{EINVAL, "rate limit entry \"" + from.key() + "\" has no value that is known here"};
 }
 
 class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
@@ -98,17 +110,18 @@ class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
     return false;
   }
 
-  // An entry without a value leaves its whole descriptor out.
+  // An entry without a value leaves its whole descriptor out, unless only itself is to be.
   void AddDescriptor(const std::vector<LimitEntry>& entries, pb::RateLimitRequest& request) {
     pb::RateLimitDescriptor descriptor;
     for (const LimitEntry& entry : entries) {
       const std::optional<std::string> value = ValueOf(entry);
+      if (!value && entry.skip_if_absent) continue;
       if (!value) return;
       pb::RateLimitDescriptor::Entry* added = descriptor.add_entries();
       added->set_key(entry.key);
       added->set_value(*value);
     }
-    *request.add_descriptors() = std::move(descriptor);
+    if (descriptor.entries_size() > 0) *request.add_descriptors() = std::move(descriptor);
   }
 
   std::optional<std::string> ValueOf(const LimitEntry& entry) {
@@ -128,6 +141,10 @@ class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
         return context_->client().ip.ToString();
       case LimitEntry::Kind::kPath:
         return std::string(request.PathWithoutQuery());
+      case LimitEntry::Kind::kHeaderValueMatch: {
+        const bool all = std::ranges::all_of(entry.headers, [&](const auto& each) { return each.Matches(request); });
+        return all == entry.expect_match ? std::optional(entry.value) : std::nullopt;
+      }
     }
     return std::nullopt;
   }

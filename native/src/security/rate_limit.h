@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "l7/filter.h"
+#include "l7/header_matcher.h"
 
 namespace weft::l7 {
 class RateLimits;  // proto/l7.proto
@@ -42,10 +43,14 @@ struct LocalLimit {
 };
 
 struct LimitEntry {
-  enum class Kind : uint8_t { kLiteral, kHeader, kRemoteAddress, kPath };
+  enum class Kind : uint8_t { kLiteral, kHeader, kRemoteAddress, kPath, kHeaderValueMatch };
   Kind kind = Kind::kLiteral;
   std::string key;
-  std::string value;  // the literal, or the header's name
+  std::string value;  // the literal, also of a match; or the header's name
+  // kHeaderValueMatch: there is a value when all of these hold, or when not all do.
+  std::vector<l7::HeaderMatcher> headers;
+  bool expect_match = true;
+  bool skip_if_absent = false;
 };
 struct GlobalLimit {
   std::string cluster, domain, authority;

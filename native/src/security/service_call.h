@@ -15,7 +15,7 @@ namespace weft::security {
 
 // A request that the proxy itself makes of a service: an authorizer, a rate limit service.
 struct CallRequest {
-  std::string_view method = "POST";
+  std::string method = "POST";
   std::string path;
   std::string authority;
   std::vector<std::pair<std::string, std::string>> headers;

@@ -19,6 +19,7 @@ class LoopTelemetry final : public l7::RecordSink {
   void OnTcpOpened(const l7::RequestRecord& record) override;
   void OnTcpProgress(const l7::RequestRecord& record, uint64_t received, uint64_t sent) override;
 
+  void FlushRecords() { ring_.Flush(); }
   Hooks& hooks() { return hooks_; }
   const SeriesBook& book() const { return book_; }
 

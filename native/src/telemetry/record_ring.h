@@ -20,10 +20,10 @@ class RecordRing {
   RecordRing(EpollLoop& loop, std::shared_ptr<RecordQueue> queue);
   ~RecordRing() { Flush(); }
   void Append(const l7::RequestRecord& record);
-
- private:
+  // Hands over what there is now.
   void Flush();
 
+ private:
   EpollLoop& loop_;
   std::shared_ptr<RecordQueue> queue_;
   std::vector<uint8_t> bytes_;

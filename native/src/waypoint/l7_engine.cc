@@ -198,6 +198,20 @@ L7Stats L7Engine::Stats() {
   return stats;
 }
 
+void L7Engine::FlushRecords() {
+  if (!closed_) RunOnEach<L7Worker>(workers_, [](L7Worker& worker) { worker.FlushRecords(); });
+}
+
+void L7Engine::Call(std::string cluster, security::CallRequest request,
+                    std::function<void(security::CallAnswer)> done) {
+  auto answer = std::make_shared<OwnAnswer>(std::move(done));
+  if (closed_) return;
+  L7Worker* const first = workers_.front().get();
+  first->Post([first, cluster = std::move(cluster), request = std::move(request), answer] {
+    OwnCall::Start(*first, cluster, request, answer);
+  });
+}
+
 void L7Engine::Drain(uint64_t deadline_ms, std::function<void()> done) {
   if (closed_ || draining_) return done();
   draining_ = true;

@@ -46,6 +46,10 @@ class L7Engine {
                                    std::span<const l7::ResourceName> removed);
   std::vector<uint8_t> Series() const;
   L7Stats Stats();
+  // Returns once all loops have handed over the records that they have.
+  void FlushRecords();
+  // A request of the process itself, by the first loop. `done` is called once, on that loop's thread or on this one.
+  void Call(std::string cluster, security::CallRequest request, std::function<void(security::CallAnswer)> done);
   // `done` is called on another thread, once.
   void Drain(uint64_t deadline_ms, std::function<void()> done);
   void Close();

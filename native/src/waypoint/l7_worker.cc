@@ -35,6 +35,7 @@ void L7Worker::Stop() {
     for (auto& [_, listener] : listeners_) listener->Close();
     listeners_.clear();
     AbortAll();
+    while (OwnCall* left = own_calls_.PopFront()) delete left;
   });
   // What wanted another turn to go in order.
   while (Downstream* left = downstreams_.PopFront()) delete left;

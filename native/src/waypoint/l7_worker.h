@@ -18,6 +18,7 @@
 #include "waypoint/downstream.h"
 #include "waypoint/limits.h"
 #include "waypoint/listener_socket.h"
+#include "waypoint/own_call.h"
 #include "waypoint/tunnel.h"
 
 namespace weft::waypoint {
@@ -56,6 +57,7 @@ class L7Worker {
   void SetIdentity(std::shared_ptr<const IdentityContext> identity);
   void AddListener(std::shared_ptr<const ListenerSocket> socket);
   void RemoveListener(const std::string& name);
+  void FlushRecords() { telemetry_->FlushRecords(); }
   // Closes listeners, lets what is open end.
   void Drain();
   void AbortAll();
@@ -82,6 +84,7 @@ class L7Worker {
   IntrusiveList<Downstream>& downstreams() { return downstreams_; }
   IntrusiveList<Tunnel>& tunnels() { return tunnels_; }
   IntrusiveList<Tunnel>& handshaking() { return handshaking_; }
+  IntrusiveList<OwnCall>& own_calls() { return own_calls_; }
   size_t handshakes = 0;
   void TunnelHere() { tunnel_count_.fetch_add(1, std::memory_order_relaxed); }
   void TunnelGone() { tunnel_count_.fetch_sub(1, std::memory_order_relaxed); }
@@ -118,6 +121,7 @@ class L7Worker {
   IntrusiveList<Downstream> downstreams_;
   IntrusiveList<Tunnel> tunnels_;
   IntrusiveList<Tunnel> handshaking_;  // of them, oldest first
+  IntrusiveList<OwnCall> own_calls_;
   // Written by this loop; the last by those that hand over to it. Read by all.
   std::atomic<uint32_t> open_{0};
   std::atomic<uint32_t> tunnel_count_{0};

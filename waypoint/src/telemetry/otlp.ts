@@ -1,18 +1,16 @@
 /** OpenTelemetry's protocol: protobuf over gRPC or HTTP. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { OtlpExporter } from "#proto/l7_pb.ts";
 import {
   type ExportTraceServiceRequest,
   ExportTraceServiceRequestSchema,
-  ExportTraceServiceResponseSchema,
   type KeyValue,
   KeyValueSchema,
   Span_SpanKind,
   SpanSchema,
   Status_StatusCode,
 } from "#proto/otlp_pb.ts";
-import { postSpans } from "./post.ts";
+import { type CallCluster, postSpans } from "./collector.ts";
 import type { Span } from "./span.ts";
 import type { SpanSender } from "./span-queue.ts";
 
@@ -21,50 +19,16 @@ const HTTP_PATH = "/v1/traces";
 const SCOPE = "weft";
 const NS_PER_US = 1000n;
 
-export function otlpSender(exporter: OtlpExporter, serviceName: string): SpanSender {
-  return exporter.http ? httpSender(exporter, serviceName) : grpcSender(exporter, serviceName);
-}
-
-function httpSender({ address, path, headers }: OtlpExporter, serviceName: string): SpanSender {
-  const url = `http://${address}${path === "" ? HTTP_PATH : path}`;
+export function otlpSender(call: CallCluster, exporter: OtlpExporter, serviceName: string): SpanSender {
+  const { http, address: authority, cluster } = exporter;
+  const path = http ? exporter.path || HTTP_PATH : EXPORT;
+  const headers: Record<string, string> = http ? { "content-type": "application/x-protobuf" } : {};
+  for (const [name, value] of Object.entries(exporter.headers)) headers[name.toLowerCase()] = value;
   return {
-    send: (spans, signal) =>
-      postSpans(
-        url,
-        { ...headers, "content-type": "application/x-protobuf" },
-        toBinary(ExportTraceServiceRequestSchema, requestOf(spans, serviceName)),
-        signal,
-      ),
-    close() {
-      // fetch owns its connections
+    send(spans, timeoutMs) {
+      const body = toBinary(ExportTraceServiceRequestSchema, requestOf(spans, serviceName));
+      return postSpans(call, { cluster, path, authority, headers, body, grpc: !http, timeoutMs });
     },
-  };
-}
-
-function grpcSender({ address, headers }: OtlpExporter, serviceName: string): SpanSender {
-  const client = new Client(address, credentials.createInsecure());
-  const metadata = new Metadata();
-  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
-  return {
-    send: (spans, signal) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeUnaryRequest(
-          EXPORT,
-          (request: ExportTraceServiceRequest) => Buffer.from(toBinary(ExportTraceServiceRequestSchema, request)),
-          (bytes: Buffer) => fromBinary(ExportTraceServiceResponseSchema, bytes),
-          requestOf(spans, serviceName),
-          metadata,
-          (error) => {
-            signal.removeEventListener("abort", cancel);
-            if (error === null) resolve();
-            else reject(error);
-          },
-        );
-        const cancel = (): void => call.cancel();
-        signal.addEventListener("abort", cancel, { once: true });
-        if (signal.aborted) cancel();
-      }),
-    close: () => client.close(),
   };
 }
 

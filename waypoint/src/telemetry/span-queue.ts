@@ -3,9 +3,8 @@ import { errorText, type Logger } from "#lib/log.ts";
 import type { Span } from "./span.ts";
 
 export interface SpanSender {
-  /** Rejects when the collector has not taken them. */
-  send(spans: readonly Span[], signal: AbortSignal): Promise<void>;
-  close(): void;
+  /** Rejects when the collector has not taken them in time. */
+  send(spans: readonly Span[], timeoutMs: number): Promise<void>;
 }
 
 export interface SpanQueueOptions {
@@ -31,7 +30,6 @@ export class SpanQueue {
   readonly #batch: number;
   readonly #timeoutMs: number;
   readonly #timer: NodeJS.Timeout;
-  readonly #closing = new AbortController();
   #spans: Span[] = [];
   #sending: Promise<void> | undefined;
   #dropped = 0;
@@ -71,27 +69,29 @@ export class SpanQueue {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
-    const deadline = setTimeout(() => this.#closing.abort(), this.#timeoutMs);
+    const deadline = performance.now() + this.#timeoutMs;
     await this.#sending;
-    while (this.#spans.length > 0 && !this.#closing.signal.aborted) await this.#sendBatch();
-    clearTimeout(deadline);
+    while (this.#spans.length > 0) {
+      const left = Math.floor(deadline - performance.now());
+      if (left <= 0) break;
+      await this.#sendBatch(left);
+    }
     this.#dropped += this.#spans.length;
     this.#spans = [];
-    this.#sender.close();
   }
 
   #pump(): void {
     if (this.#closed || this.#sending !== undefined || this.#spans.length === 0) return;
-    this.#sending = this.#sendBatch().finally(() => {
+    this.#sending = this.#sendBatch(this.#timeoutMs).finally(() => {
       this.#sending = undefined;
       if (this.#spans.length >= this.#batch) this.#pump();
     });
   }
 
-  async #sendBatch(): Promise<void> {
+  async #sendBatch(timeoutMs: number): Promise<void> {
     const batch = this.#spans.splice(0, this.#batch);
     try {
-      await this.#sender.send(batch, AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#timeoutMs)]));
+      await this.#sender.send(batch, timeoutMs);
       this.#sent += batch.length;
     } catch (error) {
       this.#dropped += batch.length;

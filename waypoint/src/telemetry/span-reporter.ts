@@ -1,6 +1,7 @@
-/** Collectors by address: Telemetries that name the same one share its queue. */
+/** Collectors by cluster: Telemetries that name the same one share its queue. */
 import type { Logger } from "#lib/log.ts";
 import type { Tracing } from "#proto/l7_pb.ts";
+import type { CallCluster } from "./collector.ts";
 import { otlpSender } from "./otlp.ts";
 import type { RequestRecord } from "./records.ts";
 import { compileSpans, type ProxyFacts } from "./span.ts";
@@ -8,6 +9,7 @@ import { SpanQueue } from "./span-queue.ts";
 import { zipkinSender } from "./zipkin.ts";
 
 export class SpanReporter {
+  readonly #call: CallCluster;
   readonly #proxy: ProxyFacts;
   readonly #log: Logger;
   #queues = new Map<string, SpanQueue>();
@@ -15,7 +17,8 @@ export class SpanReporter {
   #dropped = 0;
   #sent = 0;
 
-  constructor(proxy: ProxyFacts, log: Logger) {
+  constructor(call: CallCluster, proxy: ProxyFacts, log: Logger) {
+    this.#call = call;
     this.#proxy = proxy;
     this.#log = log;
   }
@@ -46,17 +49,17 @@ export class SpanReporter {
   }
 
   #queueOf(exporter: Tracing["exporter"] & { case: string }): { key: string; queue: SpanQueue } {
-    const { address, path } = exporter.value;
+    const { address, path, cluster } = exporter.value;
     const more = exporter.case === "otlp" ? [exporter.value.http, exporter.value.headers] : [];
-    const key = JSON.stringify([exporter.case, address, path, ...more]);
+    const key = JSON.stringify([exporter.case, cluster, address, path, ...more]);
     let queue = this.#queues.get(key);
     if (queue === undefined) {
       const { canonicalService, namespace, ip } = this.#proxy;
       const serviceName = `${canonicalService}.${namespace}`;
       const sender =
         exporter.case === "otlp"
-          ? otlpSender(exporter.value, serviceName)
-          : zipkinSender(exporter.value, { serviceName, ip });
+          ? otlpSender(this.#call, exporter.value, serviceName)
+          : zipkinSender(this.#call, exporter.value, { serviceName, ip });
       const timeoutMs = exporter.case === "otlp" ? Number(exporter.value.timeoutMs) : 0;
       queue = new SpanQueue(address, sender, this.#log, timeoutMs === 0 ? {} : { timeoutMs });
       this.#queues.set(key, queue);

@@ -1,16 +1,9 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { Server, ServerCredentials, type ServiceDefinition } from "@grpc/grpc-js";
-import { afterEach, describe, expect, it } from "vitest";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, it } from "vitest";
 import { LogRoot } from "#lib/log.ts";
 import { TelemetrySchema, type Tracing, TracingSchema } from "#proto/l7_pb.ts";
-import {
-  type ExportTraceServiceRequest,
-  ExportTraceServiceRequestSchema,
-  ExportTraceServiceResponseSchema,
-} from "#proto/otlp_pb.ts";
+import { ExportTraceServiceRequestSchema } from "#proto/otlp_pb.ts";
+import type { OwnAnswer, OwnRequest } from "../native.ts";
 import type { ProxyFacts } from "./span.ts";
 import { SpanQueue } from "./span-queue.ts";
 import { WaypointTelemetry } from "./telemetry.ts";
@@ -44,16 +37,25 @@ const NO_STATS = {
   seriesOverflowed: 0,
 };
 
-const cleanups: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0)) await cleanup();
-});
+/** A collector that answers everything so, and remembers it. */
+function collector(answer: OwnAnswer = { failure: "", status: 200 }) {
+  const requests: OwnRequest[] = [];
+  const call = async (request: OwnRequest) => {
+    requests.push(request);
+    return answer;
+  };
+  return { requests, call };
+}
 
 /** Sends the golden record's span by this tracing, and returns when it is gone. */
-async function report(tracing: Parameters<typeof create<typeof TracingSchema>>[1]): Promise<WaypointTelemetry> {
+async function report(
+  { call }: ReturnType<typeof collector>,
+  tracing: MessageInitShape<typeof TracingSchema>,
+): Promise<WaypointTelemetry> {
   const telemetry = new WaypointTelemetry({
     series: () => new Uint8Array(),
     stats: () => NO_STATS,
+    call,
     proxy: PROXY,
     log: LOG,
     tag: "test",
@@ -65,67 +67,11 @@ async function report(tracing: Parameters<typeof create<typeof TracingSchema>>[1
   return telemetry;
 }
 
-async function httpCollector(status = 200) {
-  const requests: { url: string; type: string; header: string; body: Buffer }[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      requests.push({
-        url: request.url ?? "",
-        type: request.headers["content-type"] ?? "",
-        header: String(request.headers["x-tenant"] ?? ""),
-        body: Buffer.concat(chunks),
-      });
-      response.writeHead(status).end();
-    });
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  cleanups.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, requests };
-}
+const TO = { address: "collector.obs:80", cluster: "outbound|80||collector.obs" };
 
-async function grpcCollector() {
-  const requests: ExportTraceServiceRequest[] = [];
-  const headers: unknown[] = [];
-  const service: ServiceDefinition = {
-    Export: {
-      path: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: (value: Uint8Array) => Buffer.from(value),
-      requestDeserialize: (bytes: Buffer) => fromBinary(ExportTraceServiceRequestSchema, bytes),
-      responseSerialize: () =>
-        Buffer.from(toBinary(ExportTraceServiceResponseSchema, create(ExportTraceServiceResponseSchema))),
-      responseDeserialize: (bytes: Buffer) => bytes,
-    },
-  };
-  const server = new Server();
-  server.addService(service, {
-    Export: (
-      call: { request: ExportTraceServiceRequest; metadata: { get(name: string): unknown[] } },
-      callback: (error: null, value: object) => void,
-    ) => {
-      requests.push(call.request);
-      headers.push(...call.metadata.get("x-tenant"));
-      callback(null, {});
-    },
-  });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  cleanups.push(() => server.forceShutdown());
-  return { address: `127.0.0.1:${port}`, requests, headers };
-}
-
-function spanOf(request: ExportTraceServiceRequest | undefined) {
-  const resource = request?.resourceSpans[0];
+function spanOf(asked: OwnRequest | undefined) {
+  const request = fromBinary(ExportTraceServiceRequestSchema, asked?.body ?? new Uint8Array());
+  const resource = request.resourceSpans[0];
   const span = resource?.scopeSpans[0]?.spans[0];
   const tags = Object.fromEntries(span?.attributes.map(({ key, value }) => [key, value?.value.value]) ?? []);
   return { span, tags, service: resource?.resource?.attributes[0]?.value?.value.value };
@@ -133,10 +79,18 @@ function spanOf(request: ExportTraceServiceRequest | undefined) {
 
 describe("spans", () => {
   it("go to a Zipkin collector as JSON", async () => {
-    const { address, requests } = await httpCollector();
-    await report({ exporter: { case: "zipkin", value: { address } } });
-    expect(requests.map(({ url, type }) => [url, type])).toEqual([["/api/v2/spans", "application/json"]]);
-    const [span] = JSON.parse(String(requests[0]?.body));
+    const zipkin = collector({ failure: "", status: 202 });
+    await report(zipkin, { exporter: { case: "zipkin", value: TO } });
+    const { body, ...request } = zipkin.requests[0] as OwnRequest;
+    expect(request).toEqual({
+      cluster: TO.cluster,
+      authority: TO.address,
+      path: "/api/v2/spans",
+      headers: { "content-type": "application/json" },
+      grpc: false,
+      timeoutMs: expect.closeTo(5000, -3),
+    });
+    const [span] = JSON.parse(Buffer.from(body).toString());
     expect(span).toMatchObject({
       traceId: "0102030405060708090a0b0c0d0e0f10",
       id: "2122232425262728",
@@ -173,9 +127,9 @@ describe("spans", () => {
   });
 
   it("go to an OpenTelemetry collector by gRPC, with Istio's and custom tags", async () => {
-    const { address, requests, headers } = await grpcCollector();
-    await report({
-      exporter: { case: "otlp", value: { address, headers: { "x-tenant": "a" } } },
+    const otlp = collector();
+    await report(otlp, {
+      exporter: { case: "otlp", value: { ...TO, headers: { "X-Tenant": "a" } } },
       istioTags: true,
       maxPathLength: 4,
       tags: [
@@ -187,8 +141,13 @@ describe("spans", () => {
         { name: "fmt", value: { case: "formatter", value: "%RESPONSE_CODE%/%PROTOCOL%" } },
       ],
     });
-    expect(headers).toEqual(["a"]);
-    const { span, tags, service } = spanOf(requests[0]);
+    expect(otlp.requests[0]).toMatchObject({
+      cluster: TO.cluster,
+      path: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+      headers: { "x-tenant": "a" },
+      grpc: true,
+    });
+    const { span, tags, service } = spanOf(otlp.requests[0]);
     expect(service).toBe("waypoint.default");
     expect(Buffer.from(span?.traceId ?? []).toString("hex")).toBe("0102030405060708090a0b0c0d0e0f10");
     expect(span?.startTimeUnixNano).toBe(1767323045678250000n);
@@ -210,24 +169,29 @@ describe("spans", () => {
   });
 
   it("go to an OpenTelemetry collector by HTTP", async () => {
-    const { address, requests } = await httpCollector();
-    await report({ exporter: { case: "otlp", value: { address, http: true, headers: { "x-tenant": "b" } } } });
-    expect(requests[0]).toMatchObject({ url: "/v1/traces", type: "application/x-protobuf", header: "b" });
-    const { span } = spanOf(fromBinary(ExportTraceServiceRequestSchema, requests[0]?.body ?? Buffer.alloc(0)));
+    const otlp = collector();
+    await report(otlp, { exporter: { case: "otlp", value: { ...TO, http: true, headers: { "x-tenant": "b" } } } });
+    const headers = { "content-type": "application/x-protobuf", "x-tenant": "b" };
+    expect(otlp.requests[0]).toMatchObject({ path: "/v1/traces", headers, grpc: false });
+    const { span } = spanOf(otlp.requests[0]);
     expect(span?.name).toBe("reviews.default.svc.cluster.local:9080/reviews*");
   });
 
   it("are counted and said when a collector does not take them", async () => {
-    const { address } = await httpCollector(500);
-    lines.length = 0;
-    const telemetry = await report({ exporter: { case: "zipkin", value: { address } } });
-    expect(lines.join("")).toContain("spans not taken");
-    expect(await telemetry.registry.metrics()).toContain("weft_spans_dropped_total 1");
+    for (const answer of [
+      { failure: "", status: 500 },
+      { failure: "there is no cluster outbound|80||collector.obs", status: 0 },
+    ]) {
+      lines.length = 0;
+      const telemetry = await report(collector(answer), { exporter: { case: "zipkin", value: TO } });
+      expect(lines.join("")).toContain(answer.failure || "answered 500");
+      expect(await telemetry.registry.metrics()).toContain("weft_spans_dropped_total 1");
+    }
   });
 
   it("are not made when reporting is off", async () => {
-    const { address, requests } = await httpCollector();
-    await report({ disableSpans: true, exporter: { case: "zipkin", value: { address } } });
+    const { requests, call } = collector();
+    await report({ requests, call }, { disableSpans: true, exporter: { case: "zipkin", value: TO } });
     expect(requests).toEqual([]);
   });
 });
@@ -243,7 +207,6 @@ describe("SpanQueue", () => {
           batches.push(spans.length);
           await sending.promise;
         },
-        close: () => undefined,
       },
       LOG,
       { capacity: 4, batch: 2, flushMs: 60_000 },

@@ -29,6 +29,7 @@ function telemetryWith(message: MessageInitShape<typeof TelemetrySchema>): Waypo
       recordsLost: 5,
       seriesOverflowed: 6,
     }),
+    call: () => Promise.reject(new Error("nobody is to be called")),
     proxy: {
       hostname: "h",
       identity: "",

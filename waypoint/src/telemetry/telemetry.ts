@@ -8,6 +8,7 @@ import { errorText, type Logger } from "#lib/log.ts";
 import { type Telemetry, TelemetrySchema } from "#proto/l7_pb.ts";
 import type { L7EngineStats, L7Name, L7Resource } from "../native.ts";
 import { AccessLog, DEFAULT_PATH } from "./access-log.ts";
+import type { CallCluster } from "./collector.ts";
 import { LineWriter } from "./line-writer.ts";
 import { MetricPlan } from "./metric-plan.ts";
 import { registerProxyMetrics } from "./proxy-metrics.ts";
@@ -19,6 +20,8 @@ import { TrafficMetrics } from "./traffic-metrics.ts";
 export interface WaypointTelemetryOptions {
   readonly series: () => Uint8Array;
   readonly stats: () => Omit<L7EngineStats, "clusters">;
+  /** The way to collectors. */
+  readonly call: CallCluster;
   readonly proxy: ProxyFacts;
   readonly log: Logger;
   /** Of `istio_build`. */
@@ -42,7 +45,7 @@ export class WaypointTelemetry {
 
   constructor(options: WaypointTelemetryOptions) {
     this.#options = options;
-    this.#spans = new SpanReporter(options.proxy, options.log);
+    this.#spans = new SpanReporter(options.call, options.proxy, options.log);
     this.#traffic = new TrafficMetrics(options.series);
     this.#traffic.register(this.registry);
     registerProxyMetrics(this.registry, {

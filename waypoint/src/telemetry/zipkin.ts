@@ -1,6 +1,6 @@
 /** Zipkin's JSON, version 2. */
 import type { ZipkinExporter } from "#proto/l7_pb.ts";
-import { postSpans } from "./post.ts";
+import { type CallCluster, postSpans } from "./collector.ts";
 import type { Span } from "./span.ts";
 import type { SpanSender } from "./span-queue.ts";
 
@@ -11,18 +11,14 @@ export interface ZipkinEndpoint {
   readonly ip: string;
 }
 
-export function zipkinSender({ address, path }: ZipkinExporter, local: ZipkinEndpoint): SpanSender {
-  const url = `http://${address}${path === "" ? DEFAULT_PATH : path}`;
+export function zipkinSender(call: CallCluster, exporter: ZipkinExporter, local: ZipkinEndpoint): SpanSender {
+  const { address: authority, cluster } = exporter;
+  const path = exporter.path || DEFAULT_PATH;
+  const headers = { "content-type": "application/json" };
   return {
-    send: (spans, signal) =>
-      postSpans(
-        url,
-        { "content-type": "application/json" },
-        JSON.stringify(spans.map((span) => json(span, local))),
-        signal,
-      ),
-    close() {
-      // fetch owns its connections
+    send(spans, timeoutMs) {
+      const body = Buffer.from(JSON.stringify(spans.map((span) => json(span, local))));
+      return postSpans(call, { cluster, path, authority, headers, body, grpc: false, timeoutMs });
     },
   };
 }

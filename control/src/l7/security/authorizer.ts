@@ -9,13 +9,11 @@ import {
 import type { Fields } from "../../model/fields.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
 import type { ClusterNamer } from "../destination.ts";
+import { type ProviderService, providerDefinition, readProviderService } from "../provider-service.ts";
 
 export interface AuthorizerProvider {
   readonly name: string;
-  readonly host: string;
-  /** Namespace of the service, where the host is written as `namespace/host`. */
-  readonly namespace?: string;
-  readonly port: number;
+  readonly service: ProviderService;
   /** All but the cluster. */
   readonly authorizer: ExternalAuthorizer;
 }
@@ -32,17 +30,12 @@ export function readAuthorizerProvider(entry: Fields): AuthorizerProvider | unde
   const grpc = entry.object("envoyExtAuthzGrpc");
   const fields = grpc ?? entry.object("envoyExtAuthzHttp");
   if (fields === undefined || name === "") return undefined;
-  const service = fields.string("service") ?? "";
-  const slash = service.indexOf("/");
-  const port = fields.integer("port", 1, 65_535);
-  if (service === "") fields.problem("service", "is required");
-  if (port === undefined) fields.problem("port", "is required");
-  const host = service.slice(slash + 1).toLowerCase();
+  const service = readProviderService(fields);
   const body = fields.object("includeRequestBodyInCheck");
   const authorizer = create(ExternalAuthorizerSchema, {
     provider: name,
     grpc: grpc !== undefined,
-    authority: host,
+    authority: service?.host ?? "",
     timeoutMs: BigInt(goDurationMs(fields, "timeout") ?? DEFAULT_TIMEOUT_MS),
     failOpen: flag(fields, "failOpen"),
     statusOnError: statusOf(fields),
@@ -51,8 +44,7 @@ export function readAuthorizerProvider(entry: Fields): AuthorizerProvider | unde
     bodyAsBytes: body !== undefined && flag(body, "packAsBytes"),
     ...(grpc === undefined ? httpFields(fields) : {}),
   });
-  if (host === "" || port === undefined) return undefined;
-  return { name, host, port, authorizer, ...(slash > 0 ? { namespace: service.slice(0, slash) } : {}) };
+  return service && { name, service, authorizer };
 }
 
 function httpFields(fields: Fields) {
@@ -131,18 +123,14 @@ function goDurationMs(fields: Fields, name: string): number | undefined {
 
 /** Undefined: there is no such service, so nobody can be asked. */
 export function resolvedAuthorizer(
-  provider: AuthorizerProvider,
+  { service, authorizer }: AuthorizerProvider,
   services: ServiceLookup,
+  clusterDomain: string,
   cluster: ClusterNamer,
 ): ExternalAuthorizer | undefined {
-  const definition = services.host(provider.host, provider.namespace ?? "");
-  if (definition === undefined || !definition.ports.some(({ number }) => number === provider.port)) return undefined;
+  const definition = providerDefinition(service, services, clusterDomain);
+  if (definition === undefined) return undefined;
   const { namespace, hostname } = definition;
-  const name = cluster({
-    namespace,
-    hostname,
-    port: provider.port,
-    ...(provider.authorizer.grpc ? { grpc: true } : {}),
-  });
-  return { ...provider.authorizer, cluster: name };
+  const name = cluster({ namespace, hostname, port: service.port, ...(authorizer.grpc ? { grpc: true } : {}) });
+  return { ...authorizer, cluster: name };
 }

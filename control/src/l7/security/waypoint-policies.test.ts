@@ -38,6 +38,7 @@ describe("policies of waypoints", () => {
         serviceEntry: () => [],
         host: (host) => (host === opa.hostname ? opa : undefined),
       },
+      clusterDomain: "cluster.local",
       trustDomains: () => ["mesh.example", "old.example"],
       provider: (name) => providers.find((each) => each?.name === name),
       keys: { want: () => {}, keysOf: (source) => keys.get(sourceKey(source)) },

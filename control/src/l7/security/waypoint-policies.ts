@@ -24,6 +24,7 @@ export interface WaypointPoliciesEvents {
 
 export interface WaypointPoliciesOptions extends WaypointPoliciesEvents {
   readonly services: ServiceLookup;
+  readonly clusterDomain: string;
   readonly provider: (name: string) => AuthorizerProvider | undefined;
   /** The mesh's own and its aliases. */
   readonly trustDomains: () => readonly string[];
@@ -62,7 +63,8 @@ export class WaypointPolicies {
     const policy = withTrustDomains(facts.policy, this.#options.trustDomains());
     if (policy.action !== Policy_Action.CUSTOM) return policy;
     const provider = this.#options.provider(facts.provider);
-    const authorizer = provider && resolvedAuthorizer(provider, this.#options.services, cluster);
+    const { services, clusterDomain } = this.#options;
+    const authorizer = provider && resolvedAuthorizer(provider, services, clusterDomain, cluster);
     // Without one, whatever matches is denied.
     return authorizer === undefined ? policy : { ...policy, authorizer };
   }
@@ -88,11 +90,12 @@ export class WaypointPolicies {
     for (const name of this.jwtOfSource(source)) this.#options.onJwt?.(name);
   }
 
-  /** There may be another service, or none, behind an authorizer. */
-  authorizersChanged(): void {
-    for (const { policy } of this.authorizationPolicies.values()) {
-      if (policy.action === Policy_Action.CUSTOM) this.#options.onPolicy?.(policy.name);
-    }
+  /** There may be another service, or none, behind an authorizer. Returns the names of policies that ask one. */
+  authorizersChanged(): string[] {
+    const all = [...this.authorizationPolicies.values()];
+    const names = all.filter(({ policy }) => policy.action === Policy_Action.CUSTOM).map(({ policy }) => policy.name);
+    for (const name of names) this.#options.onPolicy?.(name);
+    return names;
   }
 
   #onPolicy(before: WaypointPolicyFacts | undefined, after: WaypointPolicyFacts | undefined): void {

@@ -5,7 +5,7 @@ import { DEFAULT_TEXT_FORMAT } from "#lib/telemetry/default-format.ts";
 import { type HeaderNames, headersOf, parseFormat, parseJsonFormat } from "#lib/telemetry/format.ts";
 import { type AccessLog, AccessLogSchema, type Telemetry, TelemetrySchema, type TracingSchema } from "#proto/l7_pb.ts";
 import type { MeshConfigFacts } from "../istio/mesh-config.ts";
-import type { LogSink, TelemetryProvider } from "./provider.ts";
+import type { LogSink, Tracer } from "./provider.ts";
 import type { MetricOverrideFacts, TelemetryFacts, TracingFacts } from "./telemetry-facts.ts";
 
 /** Istio's, when nobody says otherwise. */
@@ -18,9 +18,17 @@ export type MeshTelemetry = Pick<
   "accessLog" | "defaultProviders" | "meshTracing" | "telemetryProviders"
 >;
 
-export function compileTelemetry(name: string, layers: readonly TelemetryFacts[], mesh: MeshTelemetry): Telemetry {
+/** The name of the cluster that leads to a collector; empty: there is none. */
+export type CollectorNamer = (tracer: Tracer) => string;
+
+export function compileTelemetry(
+  name: string,
+  layers: readonly TelemetryFacts[],
+  mesh: MeshTelemetry,
+  cluster: CollectorNamer,
+): Telemetry {
   const accessLogs = logsOf(layers, mesh);
-  const tracing = tracingOf(layers, mesh);
+  const tracing = tracingOf(layers, mesh, cluster);
   const { overrides, disabled } = metricsOf(layers, mesh);
   const tags = overrides.flatMap(({ upsertTags }) => Object.values(upsertTags).map(compileCel));
   const read = [...accessLogs.flatMap(headersOfLog), ...tags.map(({ headers }) => headers)];
@@ -107,15 +115,16 @@ function headersOfLog({ format, filter }: AccessLog): HeaderNames[] {
 function tracingOf(
   layers: readonly TelemetryFacts[],
   mesh: MeshTelemetry,
+  cluster: CollectorNamer,
 ): MessageInitShape<typeof TracingSchema> | undefined {
   let merged: Partial<TracingFacts> = {};
   for (const entry of layers.flatMap(({ tracing }) => tracing)) {
     merged = { ...merged, ...Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== undefined)) };
   }
   const provider = merged.provider ?? mesh.defaultProviders.tracing;
-  const known: TelemetryProvider | undefined = mesh.telemetryProviders.get(provider);
-  const tracer = provider === "" ? mesh.meshTracing.tracer : known?.tracer;
+  const tracer = provider === "" ? mesh.meshTracing.tracer : mesh.telemetryProviders.get(provider)?.tracer;
   if (tracer === undefined) return undefined;
+  const { host, port } = tracer.service;
   const percent = merged.sampling ?? mesh.meshTracing.sampling ?? DEFAULT_SAMPLING_PERCENT;
   return {
     provider,
@@ -125,8 +134,15 @@ function tracingOf(
     useRequestId: merged.useRequestId ?? true,
     istioTags: merged.istioTags ?? true,
     tags: [...(merged.tags ?? [])],
-    ...tracer,
+    maxPathLength: tracer.maxPathLength,
+    exporter: exporterTo(tracer, `${host}:${port}`, cluster(tracer)),
   };
+}
+
+function exporterTo({ exporter }: Tracer, address: string, cluster: string): Tracer["exporter"] {
+  if (exporter.case === "zipkin") return { case: "zipkin", value: { ...exporter.value, address, cluster } };
+  if (exporter.case === "otlp") return { case: "otlp", value: { ...exporter.value, address, cluster } };
+  return exporter;
 }
 
 // ---- metrics ------------------------------------------------------------------------------------------------------

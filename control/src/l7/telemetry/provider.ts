@@ -4,16 +4,36 @@ import { DEFAULT_JSON_FORMAT } from "#lib/telemetry/default-format.ts";
 import type { AccessLogSchema, TracingSchema } from "#proto/l7_pb.ts";
 import type { Fields } from "../../model/fields.ts";
 import { readDuration } from "../istio/values.ts";
+import { type ProviderService, readProviderService } from "../provider-service.ts";
 import { checkJson, checkText } from "./checks.ts";
 
 export type LogSink = Pick<MessageInitShape<typeof AccessLogSchema>, "format" | "path">;
-export type Tracer = Required<Pick<MessageInitShape<typeof TracingSchema>, "exporter" | "maxPathLength">>;
+/** What remains to be said is the cluster by which the exporter reaches the service. */
+export type Tracer = Required<Pick<MessageInitShape<typeof TracingSchema>, "exporter" | "maxPathLength">> & {
+  readonly service: ProviderService;
+  /** A host that is no service of the mesh is looked up by name, as Envoy's own address of Zipkin is. */
+  readonly anyHost: boolean;
+};
 
 export interface TelemetryProvider {
   readonly log?: LogSink;
   readonly tracer?: Tracer;
   readonly metrics?: true;
+  /** What nobody can do who has only this. */
+  readonly unsupported?: string;
 }
+
+/** Providers that Istio has for telemetry, and a waypoint does not. */
+const UNSUPPORTED = [
+  "datadog",
+  "skywalking",
+  "lightstep",
+  "opencensus",
+  "stackdriver",
+  "envoyHttpAls",
+  "envoyTcpAls",
+  "envoyOtelAls",
+] as const;
 
 const DEFAULT_MAX_PATH_LENGTH = 256;
 const MAX_PATH_LENGTH = 65_536;
@@ -25,12 +45,22 @@ export function readTelemetryProvider(entry: Fields): TelemetryProvider | undefi
   if (file !== undefined) return { log: readLog(file) };
   const zipkin = entry.object("zipkin");
   if (zipkin !== undefined) {
-    const value = { address: addressOf(zipkin), path: zipkin.string("path") ?? "" };
-    return { tracer: { exporter: { case: "zipkin", value }, maxPathLength: pathLengthOf(zipkin, "maxTagLength") } };
+    const value = { path: zipkin.string("path") ?? "" };
+    return tracerOf(zipkin, { case: "zipkin", value });
   }
   const otlp = entry.object("opentelemetry");
-  if (otlp !== undefined) return { tracer: readOtlp(otlp) };
-  return entry.has("prometheus") ? { metrics: true } : undefined;
+  // Its sampler would be in the place of the Telemetry's.
+  if (otlp?.has("dynatraceSampler") === true) return { unsupported: "opentelemetry.dynatraceSampler" };
+  if (otlp !== undefined) return tracerOf(otlp, readOtlp(otlp));
+  if (entry.has("prometheus")) return { metrics: true };
+  const kind = UNSUPPORTED.find((name) => entry.has(name));
+  return kind === undefined ? undefined : { unsupported: kind };
+}
+
+function tracerOf(fields: Fields, exporter: Tracer["exporter"] & { case: string }): TelemetryProvider {
+  const service = readProviderService(fields);
+  const maxPathLength = pathLengthOf(fields, "maxTagLength");
+  return service === undefined ? {} : { tracer: { exporter, maxPathLength, service, anyHost: false } };
 }
 
 function readLog(fields: Fields): LogSink {
@@ -50,29 +80,19 @@ function readLog(fields: Fields): LogSink {
   return { path };
 }
 
-function readOtlp(fields: Fields): Tracer {
+function readOtlp(fields: Fields) {
   const http = fields.object("http");
   const headers: Record<string, string> = {};
   for (const header of http?.objects("headers") ?? []) {
     headers[header.string("name") ?? ""] = header.string("value") ?? "";
   }
   const value = {
-    address: addressOf(fields),
     http: http !== undefined,
     path: http?.string("path") ?? "",
     headers,
     timeoutMs: BigInt((http && readDuration(http, "timeout")) ?? 0),
   };
-  return { exporter: { case: "otlp", value }, maxPathLength: pathLengthOf(fields, "maxTagLength") };
-}
-
-/** `service` may be `namespace/host`. */
-function addressOf(fields: Fields): string {
-  const service = fields.string("service") ?? "";
-  const port = fields.integer("port", 1, 65_535);
-  if (service === "") fields.problem("service", "is required");
-  if (port === undefined && !fields.has("port")) fields.problem("port", "is required");
-  return `${service.slice(service.indexOf("/") + 1)}:${port ?? 0}`;
+  return { case: "otlp", value } as const;
 }
 
 function pathLengthOf(fields: Fields | undefined, name: string): number {
@@ -100,11 +120,21 @@ export interface MeshTracing {
 
 export function readMeshTracing(fields: Fields): MeshTracing {
   const tracing = fields.object("defaultConfig")?.object("tracing");
-  const address = tracing?.object("zipkin")?.string("address") ?? "";
-  const maxPathLength = pathLengthOf(tracing, "maxPathTagLength");
+  const zipkin = tracing?.object("zipkin");
+  const address = /^([^:/]+):(\d{1,5})$/.exec(zipkin?.string("address") ?? "");
+  if (zipkin?.has("address") && zipkin.string("address") !== "" && address === null) {
+    zipkin.problem("address", "must be host:port");
+  }
+  const [, host = "", port] = address ?? [];
+  const tracer: Tracer = {
+    exporter: { case: "zipkin", value: {} },
+    maxPathLength: pathLengthOf(tracing, "maxPathTagLength"),
+    service: { host: host.toLowerCase(), namespace: "", port: Number(port) },
+    anyHost: true,
+  };
   const enabled = fields.boolean("enableTracing") ?? true;
   return {
-    tracer: enabled && address !== "" ? { exporter: { case: "zipkin", value: { address } }, maxPathLength } : undefined,
+    tracer: enabled && host !== "" ? tracer : undefined,
     sampling: tracing?.number("sampling", 0, 100),
   };
 }

@@ -1,6 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
-import { DestinationSchema, SettingsSchema, TelemetrySchema } from "#proto/l7_pb.ts";
+import { DestinationSchema, EndpointsSchema, SettingsSchema, TelemetrySchema } from "#proto/l7_pb.ts";
 import type { Problem } from "../../model/fields.ts";
 import { MeshModel } from "../../model/mesh-model.ts";
 import { serviceDefinition } from "../../model/service.ts";
@@ -161,6 +161,27 @@ describe("Telemetry at a waypoint", () => {
         },
       },
     });
+  });
+
+  it("leads to collectors by clusters of their services, once there are such, and by name elsewhere", () => {
+    const mesh = new Mesh(PROVIDERS).telemetry("default", "ns", { tracing: [{ providers: [{ name: "otel" }] }] });
+    const program = mesh.program();
+    const cluster = "outbound|4318||otel.obs.svc.cluster.local";
+    const exporter = () => own(program).tracing?.exporter;
+    expect(exporter()).toMatchObject({ value: { cluster, address: "otel.obs.svc.cluster.local:4318" } });
+    expect(program.tables.Cluster.get(cluster)).toBeUndefined();
+    const object = { metadata: { namespace: "obs", name: "otel" }, spec: { ports: [{ port: 4318 }] } };
+    const definition = serviceDefinition(object as never, "cluster.local");
+    if (definition !== undefined) mesh.model.services.upsert(definition);
+    mesh.world.modelChanged(mesh.model.flush());
+    program.flush();
+    expect(program.tables.Cluster.get(cluster)).toBeDefined();
+    expect(everything(program)).toEqual(everything(mesh.program()));
+    const byName = new Mesh("defaultConfig: {tracing: {zipkin: {address: 'zipkin.example:9411'}}}").program();
+    const endpoints = byName.tables.Endpoints.get("outbound|9411||zipkin.example")?.message ?? new Uint8Array();
+    expect(fromBinary(EndpointsSchema, endpoints).endpoints).toMatchObject([
+      { hostname: "zipkin.example", port: 9411 },
+    ]);
   });
 
   it("goes by the older fields of the mesh only while there are neither resources nor default providers", () => {

@@ -1,0 +1,170 @@
+import { describe, expect, it } from "vitest";
+import type { Route } from "#proto/l7_pb.ts";
+import type { Problem } from "../../model/fields.ts";
+import { envoyFilterFacts } from "./envoy-filter.ts";
+import { EnvoyFilterIndex } from "./envoy-filter-index.ts";
+import { limitsOfPort } from "./rate-limits.ts";
+
+const TARGETS = { targetRefs: [{ kind: "Service", group: "", name: "web" }] };
+const LOCAL = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
+const GLOBAL = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit";
+const ALWAYS = { default_value: { numerator: 100 } };
+const BUCKET = { max_tokens: 4, tokens_per_fill: 2, fill_interval: "60s" };
+
+const local = (config: object) => ({
+  applyTo: "HTTP_FILTER",
+  patch: {
+    operation: "INSERT_BEFORE",
+    value: { name: "envoy.filters.http.local_ratelimit", typed_config: { "@type": LOCAL, ...config } },
+  },
+});
+const bucket = (tokens = 4) =>
+  local({ token_bucket: { ...BUCKET, max_tokens: tokens }, filter_enabled: ALWAYS, filter_enforced: ALWAYS });
+const cluster = (name: string) => ({ grpc_service: { envoy_grpc: { cluster_name: name } } });
+const global = (config: object = {}) => ({
+  applyTo: "HTTP_FILTER",
+  patch: {
+    operation: "INSERT_BEFORE",
+    value: {
+      name: "envoy.filters.http.ratelimit",
+      typed_config: {
+        "@type": GLOBAL,
+        domain: "d",
+        rate_limit_service: cluster("outbound|8081||limiter.shop.svc.cluster.local"),
+        ...config,
+      },
+    },
+  },
+});
+const actions = (kind: string, value: object, route?: string) => ({
+  applyTo: kind,
+  match: { routeConfiguration: { vhost: { route: { ...(route === undefined ? {} : { name: route }) } } } },
+  patch: { operation: "MERGE", value },
+});
+const key = (value: string) => ({ rate_limits: [{ actions: [{ generic_key: { descriptor_value: value } }] }] });
+
+function read(spec: object) {
+  const problems: Problem[] = [];
+  const facts = envoyFilterFacts({ metadata: { namespace: "shop", name: "f" }, spec }, "istio-system", problems);
+  return { facts, problems: problems.map(({ field, reason }) => `${field}: ${reason}`) };
+}
+
+function limits(patches: object[], port = 80) {
+  const { facts, problems } = read({ ...TARGETS, configPatches: patches });
+  expect(problems).toEqual([]);
+  return limitsOfPort(facts.patches, port, ({ host }) => `to ${host}`);
+}
+const ofRoute = (found: ReturnType<typeof limits>, name: string) =>
+  found.ofRoute?.({ name } as Route).rateLimits ?? undefined;
+const descriptors = (of: { global: { descriptors: { entries: { value: { value?: unknown } }[] }[] }[] } | undefined) =>
+  of?.global.flatMap((each) => each.descriptors.map(({ entries }) => entries[0]?.value.value));
+
+describe("EnvoyFilter", () => {
+  it("makes a bucket of the local rate limit", () => {
+    const share = { default_value: { numerator: 5, denominator: "TEN_THOUSAND" } };
+    const headers = [{ append: false, header: { key: "X-A", value: "1" } }, { header: { key: "x-b", value: "2" } }];
+    const config = {
+      token_bucket: BUCKET,
+      filter_enabled: share,
+      filter_enforced: ALWAYS,
+      response_headers_to_add: headers,
+    };
+    expect(limits([local({ ...config, status: { code: 503 } })]).chain?.local).toMatchObject({
+      tokens: 4,
+      tokensPerFill: 2,
+      fillIntervalMs: 60_000n,
+      status: 503,
+      enabledPpm: 500,
+      responseHeaders: { set: [{ name: "x-a", value: "1" }], add: [{ name: "x-b", value: "2" }] },
+    });
+    expect(limits([local({})]).chain).toBeUndefined();
+  });
+
+  it("asks the services about what virtual hosts and routes say, a route's own in place of its host's", () => {
+    const host = actions("VIRTUAL_HOST", key("host"));
+    const plain = limits([global({ timeout: "10s", failure_mode_deny: true }), host]);
+    expect(plain.chain?.global).toMatchObject([
+      { cluster: "to limiter.shop.svc.cluster.local", domain: "d", timeoutMs: 10_000n, failClosed: true },
+    ]);
+    expect(descriptors(plain.chain)).toEqual(["host"]);
+    expect(plain.ofRoute).toBeUndefined();
+    const both = limits([global(), host, actions("HTTP_ROUTE", { route: key("route") }, "a")]);
+    expect(both.chain).toBeUndefined();
+    expect(descriptors(ofRoute(both, "a"))).toEqual(["route"]);
+    expect(descriptors(ofRoute(both, "b"))).toEqual(["host"]);
+    expect(limits([host]).chain).toBeUndefined();
+  });
+
+  it("keeps to the port of the virtual host", () => {
+    const match = { context: "SIDECAR_INBOUND", routeConfiguration: { vhost: { name: "inbound|http|80" } } };
+    const patch = { ...actions("VIRTUAL_HOST", key("host")), match };
+    expect(descriptors(limits([global(), patch]).chain)).toEqual(["host"]);
+    expect(limits([global(), patch], 81).chain).toBeUndefined();
+  });
+
+  it("is applied in order of namespace, priority and age, and the last bucket counts", () => {
+    const index = new EnvoyFilterIndex("istio-system", () => {});
+    const put = (namespace: string, name: string, priority: number, tokens: number) => {
+      const object = {
+        metadata: { namespace, name },
+        spec: {
+          priority,
+          configPatches: [bucket(tokens)],
+          targetRefs: [{ kind: "GatewayClass", group: "gateway.networking.k8s.io", name: "c" }],
+        },
+      };
+      if (namespace === "shop") Object.assign(object.spec, TARGETS);
+      index.all.upsert(envoyFilterFacts(object, "istio-system", []));
+    };
+    put("shop", "last", 5, 3);
+    put("shop", "first", -5, 2);
+    put("istio-system", "root", 9, 1);
+    const patches = index.patchesFor([
+      { kind: "GatewayClass", namespace: "", name: "c" },
+      { kind: "Service", namespace: "shop", name: "web" },
+    ]);
+    expect(patches.map((patch) => patch.local?.tokens)).toEqual([1, 2, 3]);
+    expect(limitsOfPort(patches, 80, () => "").chain?.local?.tokens).toBe(3);
+    expect(index.patchesFor([{ kind: "Service", namespace: "shop", name: "other" }])).toEqual([]);
+  });
+
+  it.each([
+    [{ configPatches: [] }, "spec.targetRefs: are required"],
+    [{ workloadSelector: { labels: {} } }, "spec.workloadSelector: selects sidecars"],
+    [
+      { ...TARGETS, configPatches: [{ applyTo: "CLUSTER" }] },
+      'spec.configPatches[0].applyTo: "CLUSTER" is not supported',
+    ],
+    [
+      { ...TARGETS, configPatches: [{ ...bucket(), match: { context: "GATEWAY" } }] },
+      "spec.configPatches[0].match.context: must be one of ANY, WAYPOINT, SIDECAR_INBOUND",
+    ],
+    [
+      { ...TARGETS, configPatches: [local({ token_bucket: BUCKET, filter_enforced: ALWAYS })] },
+      "spec.configPatches[0].patch.value.typed_config.filter_enabled: must have a default_value",
+    ],
+    [
+      { ...TARGETS, configPatches: [local({ descriptors: [] })] },
+      "spec.configPatches[0].patch.value.typed_config.descriptors: unknown field",
+    ],
+    [
+      { ...TARGETS, configPatches: [global({ rate_limit_service: cluster("rate_limit_cluster") })] },
+      "spec.configPatches[0].patch.value.typed_config.rate_limit_service.grpc_service.envoy_grpc.cluster_name: must be the",
+    ],
+    [
+      { ...TARGETS, configPatches: [actions("VIRTUAL_HOST", { rate_limits: [{ actions: [{ metadata: {} }] }] })] },
+      "spec.configPatches[0].patch.value.rate_limits[0].actions[0].metadata: is no action that a waypoint knows",
+    ],
+    [
+      { ...TARGETS, configPatches: [actions("VIRTUAL_HOST", { domains: [] })] },
+      "spec.configPatches[0].patch.value.domains: unknown field",
+    ],
+  ])("refuses %j, and has no effect then", (spec, problem) => {
+    const { facts, problems } = read({
+      ...spec,
+      configPatches: [...("configPatches" in spec ? spec.configPatches : []), bucket()],
+    });
+    expect(problems[0]).toContain(problem);
+    expect(facts.patches).toEqual([]);
+  });
+});
