@@ -388,5 +388,43 @@ TEST_F(L7EngineTest, TheEndOfTheEngineIsTheEndOfEverything) {
   EXPECT_LE(ReadOnce(tunnelled), 0);
 }
 
+// What came of a request of the process itself.
+security::CallAnswer AnswerOf(waypoint::L7Engine& engine, const std::string& cluster) {
+  auto told = std::make_shared<std::promise<security::CallAnswer>>();
+  security::CallRequest request;
+  request.path = "/spans";
+  request.authority = "collector";
+  request.timeout_ms = 10'000;
+  engine.Call(cluster, std::move(request), [told](security::CallAnswer answer) { told->set_value(std::move(answer)); });
+  return told->get_future().get();
+}
+
+TEST_F(L7EngineTest, TheProcessItselfAsksByWayOfAClusterToo) {
+  HttpServer collector("taken");
+  node.PutCluster("collector", collector.port());
+  EXPECT_TRUE(node.Apply().empty());
+  for (int i = 0; i < 2; ++i) {
+    const security::CallAnswer answer = AnswerOf(node.engine(), "collector");
+    EXPECT_EQ(answer.failure, "");
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(answer.body, "taken");
+  }
+  EXPECT_EQ(AnswerOf(node.engine(), "nobody").failure, "there is no cluster nobody");
+}
+
+TEST_F(L7EngineTest, ARequestOfTheProcessIsToldThatTheEngineEnds) {
+  UniqueFd silent = Listen(At("127.0.0.1", 0));
+  node.PutCluster("silent", PortOf(silent));
+  EXPECT_TRUE(node.Apply().empty());
+  auto told = std::make_shared<std::promise<std::string>>();
+  security::CallRequest request;
+  request.timeout_ms = 60'000;
+  const auto done = [told](const security::CallAnswer& answer) { told->set_value(answer.failure); };
+  node.engine().Call("silent", std::move(request), done);
+  node.engine().Close();
+  EXPECT_EQ(told->get_future().get(), "the engine is closed");
+  EXPECT_EQ(AnswerOf(node.engine(), "silent").failure, "the engine is closed");
+}
+
 }  // namespace
 }  // namespace weft::test
