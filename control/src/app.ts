@@ -83,6 +83,9 @@ export interface ControlDependencies {
   readonly signal?: AbortSignal;
 }
 
+/** One turn of the event loop for deriving: a change of the whole mesh takes as many turns as it needs. */
+const FLUSH_BUDGET_MS = 50;
+
 /** Resolves when agents can connect: everything is loaded and the ports are bound. */
 export async function startControl(config: ControlConfig, dependencies: ControlDependencies): Promise<Control> {
   const { client, log } = dependencies;
@@ -481,7 +484,8 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   });
   const push = (sinceChangeMs: number) => {
     const start = performance.now();
-    const change = model.flush();
+    const change = model.flush(FLUSH_BUDGET_MS);
+    if (!model.settled) scheduler.changed();
     programs.modelChanged(change);
     const flushMs = performance.now() - start;
     // A waypoint is to know what it serves before agents send it there.

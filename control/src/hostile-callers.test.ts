@@ -21,6 +21,7 @@ const ANYWHERE = {
   HTTPS_ADDR: "127.0.0.1:0",
   ADMIN_ADDR: "127.0.0.1:0",
 };
+const PATIENCE_MS = 60_000;
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 
 let kube: FakeKube;
@@ -126,14 +127,14 @@ describe("a stranger", () => {
 
   it("with token after token is refused unseen after a while; who is known from there passes", async () => {
     const known = connect("agent-a", { podName: "weft-agent-a" }).open().subscribe(ADDRESS_TYPE);
-    await eventually("an answer", () => known.responses.length > 0);
+    await eventually("an answer", () => known.responses.length > 0, PATIENCE_MS);
     const codes = new Set<number>();
     for (let i = 0; !codes.has(status.RESOURCE_EXHAUSTED) && i < 2_000; i++)
       codes.add(await refusedStream(`guess-${i}`));
     expect([...codes]).toEqual([status.UNAUTHENTICATED, status.RESOURCE_EXHAUSTED]);
     const before = reviews();
     const again = connect("agent-a", { podName: "weft-agent-a" }).open().subscribe(ADDRESS_TYPE);
-    await eventually("an answer", () => again.responses.length > 0);
+    await eventually("an answer", () => again.responses.length > 0, PATIENCE_MS);
     expect(reviews()).toBe(before);
   });
 });
@@ -142,17 +143,25 @@ describe("a member", () => {
   it("has sixteen streams, and another when one of them ends", async () => {
     const open = () => connect("agent-b").open().subscribe(ADDRESS_TYPE);
     const all = Array.from({ length: 16 }, open);
-    await eventually("answers", () => all.every(({ responses }) => responses.length > 0));
+    await eventually("answers", () => all.every(({ responses }) => responses.length > 0), PATIENCE_MS);
     expect((await open().end()).code).toBe(status.RESOURCE_EXHAUSTED);
     // Of another pod: its own.
     const other = connect("agent-a", { podName: "weft-agent-a" }).open().subscribe(ADDRESS_TYPE);
-    await eventually("an answer", () => other.responses.length > 0);
+    await eventually("an answer", () => other.responses.length > 0, PATIENCE_MS);
     all[0]?.close();
-    await eventually("a place", async () => {
-      const next = open();
-      await eventually("an end or an answer", () => next.ended !== undefined || next.responses.length > 0);
-      return next.responses.length > 0;
-    });
+    await eventually(
+      "a place",
+      async () => {
+        const next = open();
+        await eventually(
+          "an end or an answer",
+          () => next.ended !== undefined || next.responses.length > 0,
+          PATIENCE_MS,
+        );
+        return next.responses.length > 0;
+      },
+      PATIENCE_MS,
+    );
   });
 
   it("gets no more certificates than a full node needs at once, and others get theirs", async () => {
@@ -193,7 +202,7 @@ describe("a member", () => {
       code: status.UNAUTHENTICATED,
     });
     const next = connect("agent-b").open().subscribe(ADDRESS_TYPE);
-    await eventually("an answer", () => next.responses.length > 0);
+    await eventually("an answer", () => next.responses.length > 0, PATIENCE_MS);
   });
 
   it("is told what is wrong with a signing request, and gets nothing for it", async () => {

@@ -40,10 +40,9 @@ export class DirtySets {
     this.#onDirty();
   }
 
-  /** All is derived. */
-  clear(): void {
+  /** From now on what is marked is all that is due. */
+  record(): void {
     this.#recording = true;
     this.everything = false;
-    for (const kind of KINDS) this[kind].clear();
   }
 }

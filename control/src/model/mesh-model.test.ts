@@ -323,6 +323,68 @@ describe("MeshModel", () => {
   });
 });
 
+describe("a change of the whole mesh", () => {
+  const COUNT = 300;
+  const strict = { kind: "PeerAuthentication", metadata: { namespace: "istio-system", name: "default" } };
+
+  function meshOf(mode: string | undefined) {
+    const { model, input } = newModel();
+    for (let i = 0; i < COUNT; i++) {
+      const metadata = { namespace: "a", name: `p${i}` };
+      input("Pod").handler.upsert({
+        metadata,
+        status: { phase: "Running", podIP: `10.0.${i >> 8}.${i & 255}` },
+      } as KubeObject);
+    }
+    if (mode !== undefined)
+      input("PeerAuthentication").handler.upsert({ ...strict, spec: { mtls: { mode } } } as KubeObject);
+    model.flush();
+    return { model, input };
+  }
+
+  /** Flushes with no time at all until nothing is left. */
+  function flushInSlices(model: MeshModel) {
+    const changes = [model.flush(0)];
+    while (!model.settled) changes.push(model.flush(0));
+    return changes;
+  }
+
+  it("is derived slice by slice, each a part of the whole, the policy before all of them", () => {
+    const { model, input } = meshOf(undefined);
+    input("PeerAuthentication").handler.upsert({ ...strict, spec: { mtls: { mode: "STRICT" } } } as KubeObject);
+    const changes = flushInSlices(model);
+    expect(changes.length).toBeGreaterThan(2);
+    expect(changes[0]?.authorizations.changed.size).toBe(1);
+    expect(changes.reduce((sum, { addresses }) => sum + addresses.changed.size, 0)).toBe(COUNT);
+    const fresh = meshOf("STRICT").model;
+    for (const { name: each, version } of fresh.addresses.values())
+      expect(model.addresses.get(each)?.version).toBe(version);
+  });
+
+  it("takes a policy away when nothing names it any more", () => {
+    const { model, input } = meshOf("STRICT");
+    input("PeerAuthentication").handler.remove({ ...strict, spec: {} } as KubeObject);
+    const changes = flushInSlices(model);
+    expect(changes.length).toBeGreaterThan(2);
+    expect(changes.map(({ authorizations }) => authorizations.removed.size)).toEqual([
+      ...new Array<number>(changes.length - 1).fill(0),
+      1,
+    ]);
+  });
+
+  it("takes what changes meanwhile along", () => {
+    const { model, input } = meshOf(undefined);
+    input("PeerAuthentication").handler.upsert({ ...strict, spec: { mtls: { mode: "STRICT" } } } as KubeObject);
+    model.flush(0);
+    for (const index of [0, COUNT - 1]) {
+      const metadata = { namespace: "a", name: `p${index}` };
+      input("Pod").handler.remove({ metadata } as KubeObject);
+    }
+    flushInSlices(model);
+    expect(model.addresses.size).toBe(COUNT - 2);
+  });
+});
+
 describe("hostile objects", () => {
   const KINDS = ["AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "WorkloadEntry"];
   const keys = ["hosts", "ports", "endpoints", "address", "labels", "rules", "from", "to", "when", "source", "mtls"];

@@ -80,6 +80,8 @@ export interface ModelEvents {
 /** One of both is there. */
 export type ServiceListener = (before: ServiceDefinition | undefined, after: ServiceDefinition | undefined) => void;
 
+/** Objects that are derived between two looks at the clock. */
+const BETWEEN_LOOKS = 64;
 const NETWORK_LABEL = "topology.istio.io/network";
 
 export class MeshModel {
@@ -166,23 +168,32 @@ export class MeshModel {
     for (const listener of this.#identityListeners) listener();
   }
 
-  /** Derives what has changed since the last flush. */
-  flush(): ModelChange {
+  /** False: the last flush has left something for the next one. */
+  get settled(): boolean {
+    return this.#dirty.pods.size === 0;
+  }
+
+  /**
+   * Derives what has changed since the last flush. Pods may be very many: after `budgetMs` those that are left wait for
+   * the next flush, so that others get a turn, and until then no policy goes that they may still name.
+   */
+  flush(budgetMs = Number.POSITIVE_INFINITY): ModelChange {
+    const deadline = performance.now() + budgetMs;
     if (this.#dirty.everything) this.#includeEverything();
+    this.#dirty.record();
+    const definitions = new Set(this.#dirty.services);
     this.#derive("Gateway", this.#dirty.gateways, (key) => this.#deriveGateway(key));
     this.#derive("AuthorizationPolicy", this.#dirty.policies, (key) => this.#derivePolicy(key));
     this.#derive("PeerAuthentication", this.#dirty.peerNamespaces, (namespace) => this.#deriveConverted(namespace));
     this.#deriveStaticStrict();
     this.#derive("Service", this.#dirty.services, (key) => this.#deriveService(key));
-    this.#derive("Pod", this.#dirty.pods, (key) => this.#derivePod(key));
     this.#derive("WorkloadEntry", this.#dirty.workloadEntries, (key) => this.#deriveWorkloadEntry(key));
     this.#derive("ServiceEntry", this.#dirty.serviceEntries, (key) => this.#deriveServiceEntry(key));
     this.#derive("EndpointSlice", this.#dirty.slices, (key) => this.#deriveSlice(key));
-    const definitions = new Set(this.#dirty.services);
-    this.#dirty.clear();
+    this.#derive("Pod", this.#dirty.pods, (key) => this.#derivePod(key), deadline);
     return {
       addresses: this.addresses.takeChange(),
-      authorizations: this.authorizations.takeChange(),
+      authorizations: this.settled ? this.authorizations.takeChange() : this.authorizations.takeAdditions(),
       bound: this.bound.takeChange(),
       definitions,
       served: this.served.takeChanged(),
@@ -391,13 +402,16 @@ export class MeshModel {
   // ---- derivation -----------------------------------------------------------------------------------------------
 
   /** One object that cannot be derived must not stop the mesh: what was derived of it before stays. */
-  #derive(kind: string, keys: Iterable<string>, derive: (key: string) => void): void {
+  #derive(kind: string, keys: Set<string>, derive: (key: string) => void, deadline = Number.POSITIVE_INFINITY): void {
+    let count = 0;
     for (const key of keys) {
+      keys.delete(key);
       try {
         derive(key);
       } catch (error) {
         this.#events.onFailure?.(kind, key, error);
       }
+      if (++count % BETWEEN_LOOKS === 0 && performance.now() > deadline) return;
     }
   }
 

@@ -32,6 +32,8 @@ const ANY_VALUE = 2;
 /** Enough that two contents of one name do not meet by chance. */
 const VERSION_HEX_DIGITS = 16;
 
+const NOTHING: ReadonlySet<string> = new Set();
+
 export class ResourceTable {
   readonly typeUrl: TypeUrl;
   readonly #versioned: boolean;
@@ -91,6 +93,13 @@ export class ResourceTable {
     const change = { changed: this.#changed, removed: this.#removed };
     this.#changed = new Set();
     this.#removed = new Set();
+    return change;
+  }
+
+  /** The same without what was removed, which stays to be taken. */
+  takeAdditions(): TableChange {
+    const change = { changed: this.#changed, removed: NOTHING };
+    this.#changed = new Set();
     return change;
   }
 }
