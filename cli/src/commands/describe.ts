@@ -1,17 +1,5 @@
 /** `weft describe pod|service`: every resource that affects it, and what it does. */
-import { analyze } from "../../../control/src/analysis/analyze.ts";
-import { formatMessage } from "../../../control/src/analysis/message.ts";
-import { keyOf } from "../../../control/src/model/meta.ts";
-import { podEffects, podFactsText } from "../explain/describe-pod.ts";
-import { serviceEffects, serviceFacts } from "../explain/describe-service.ts";
-import type { Description, Effect } from "../explain/effect.ts";
-import { livePictures } from "../explain/live.ts";
-import { findParty } from "../explain/parties.ts";
-import { keyOf as keyOfObject, type MeshPicture } from "../explain/picture.ts";
 import { command, group } from "../frame/command.ts";
-import type { Context } from "../frame/context.ts";
-import { EXIT } from "../frame/errors.ts";
-import { tableText } from "../output/table.ts";
 
 const FLAGS = {
   file: { type: "string", short: "f", multiple: true, value: "FILE", about: "manifests that are not applied yet" },
@@ -29,7 +17,8 @@ const podCommand = command({
     ["weft describe pod web-1 -n shop", "In namespace shop"],
     ["weft describe pod web-1.shop -f new-policy.yaml", "As it would be with a file"],
   ],
-  run: (context, { args, flags }) => describe(context, `pod/${args[0] ?? ""}`, flags.file),
+  run: async (context, { args, flags }) =>
+    (await import("../explain/run-describe.ts")).runDescribe(context, `pod/${args[0] ?? ""}`, flags.file),
 });
 
 const serviceCommand = command({
@@ -41,7 +30,8 @@ const serviceCommand = command({
   cluster: true,
   output: ["table", "json", "yaml"],
   examples: [["weft describe service reviews -n bookinfo", "Routes, subsets and policies of reviews"]],
-  run: (context, { args, flags }) => describe(context, `svc/${args[0] ?? ""}`, flags.file),
+  run: async (context, { args, flags }) =>
+    (await import("../explain/run-describe.ts")).runDescribe(context, `svc/${args[0] ?? ""}`, flags.file),
 });
 
 export const describeGroup = group({
@@ -50,69 +40,3 @@ export const describeGroup = group({
   summary: "show every resource that affects a pod or a Service",
   commands: [podCommand, serviceCommand],
 });
-
-async function describe(context: Context, party: string, files: readonly string[]): Promise<number> {
-  const { now, later } = await livePictures(context, files);
-  const description = descriptionOf(later ?? now, party, context.namespace() ?? "default");
-  if (context.print.isData) context.print.data(description);
-  else context.out(descriptionText(description, context));
-  return EXIT.done;
-}
-
-function descriptionOf(picture: MeshPicture, party: string, namespace: string): Description {
-  const { service, pods } = findParty(picture, party, namespace);
-  const [pod] = pods;
-  if (service !== undefined) {
-    const effects = serviceEffects(picture, service);
-    const about = { kind: "Service", name: keyOf(service) } as const;
-    return {
-      ...about,
-      facts: serviceFacts(picture, service),
-      effects,
-      messages: messagesOf(picture, service.source, about.name, effects),
-    };
-  }
-  if (pod === undefined) throw new Error(`no pod of ${party}`);
-  const effects = podEffects(picture, pod);
-  const about = { kind: "Pod", name: keyOfObject(pod) } as const;
-  return {
-    ...about,
-    facts: podFactsText(picture, pod),
-    effects,
-    messages: messagesOf(picture, "Pod", about.name, effects),
-  };
-}
-
-function messagesOf(
-  { objects, settings }: MeshPicture,
-  kind: string,
-  name: string,
-  effects: readonly Effect[],
-): string[] {
-  const wanted = new Set([`${kind} ${name}`, ...effects.map((effect) => `${effect.kind} ${effect.name}`)]);
-  const messages = analyze(
-    objects.map((object) => ({ object })),
-    settings,
-  );
-  return messages
-    .filter(({ origin }) =>
-      wanted.has(`${origin.kind} ${origin.namespace === "" ? "" : `${origin.namespace}/`}${origin.name}`),
-    )
-    .map(formatMessage);
-}
-
-function descriptionText({ kind, name, facts, effects, messages }: Description, { paint }: Context): string {
-  const width = Math.max(...facts.map(([label]) => label.length));
-  const columns = [
-    { title: "RESOURCE", of: (effect: Effect) => effect.kind },
-    { title: "NAME", of: (effect: Effect) => effect.name },
-    { title: "WHAT IT DOES", of: (effect: Effect) => effect.does },
-  ];
-  return [
-    `${paint.strong(`${kind} ${name}`)}\n`,
-    ...facts.map(([label, value]) => `  ${`${label}:`.padEnd(width + 1)} ${value}\n`),
-    "\n",
-    effects.length === 0 ? "No resource says anything of it.\n" : tableText(effects, columns, false),
-    ...(messages.length === 0 ? [] : ["\n", ...messages.map((message) => `${message}\n`)]),
-  ].join("");
-}

@@ -1,11 +1,5 @@
 /** `weft trace`: the way that a connection would take. */
-
-import { livePictures } from "../explain/live.ts";
-import { findDestination, findSource } from "../explain/parties.ts";
-import { PATHS, trace, type Way } from "../explain/trace.ts";
 import { command } from "../frame/command.ts";
-import type { Context } from "../frame/context.ts";
-import { EXIT } from "../frame/errors.ts";
 
 export const traceCommand = command({
   name: "trace",
@@ -23,30 +17,5 @@ export const traceCommand = command({
     ["weft trace shop/web-1 api.example.com:443", "Out of the mesh"],
     ["weft trace 192.0.2.7 pod/db-1:5432 -o json", "From somebody without an identity"],
   ],
-  run: async (context, { args }) => {
-    const [from = "", to = ""] = args;
-    const { now } = await livePictures(context, []);
-    const namespace = context.namespace() ?? "default";
-    const source = findSource(now, from, namespace);
-    const destination = findDestination(now, to, namespace, source);
-    const ways = trace({ picture: now, source, destination, request: undefined });
-    if (context.print.isData) context.print.data(ways);
-    else context.out(ways.map((way) => wayText(way, context)).join("\n"));
-    return EXIT.done;
-  },
+  run: async (context, { args }) => (await import("../explain/run-trace.ts")).runTrace(context, args),
 });
-
-const OUTCOMES: Readonly<Record<Way["outcome"], "good" | "bad" | "warn">> = {
-  reached: "good",
-  denied: "bad",
-  refused: "warn",
-};
-
-function wayText({ path, to, protection, hops, outcome }: Way, { paint }: Context): string {
-  const how = protection.length === 0 ? "" : `, ${protection.join(", then ")}`;
-  const lines = [
-    `${paint.strong(`${path} (${PATHS[path]})`)} to ${to}${how}: ${paint[OUTCOMES[outcome]](outcome)}`,
-    ...hops.map(({ at, what, why }, i) => `  ${i + 1}. ${at} ${what}\n     ${paint.faint(`because ${why}`)}`),
-  ];
-  return `${lines.join("\n")}\n`;
-}
