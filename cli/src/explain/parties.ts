@@ -8,7 +8,12 @@ import { addressesOf, keyOf, type MeshPicture } from "./picture.ts";
 export type Source =
   | { readonly kind: "pod"; readonly pod: Pod; readonly ips: readonly string[] }
   /** Somebody of whom nothing is known but the address. */
-  | { readonly kind: "address"; readonly ip: string };
+  | { readonly kind: "address"; readonly ip: string }
+  /** Of the node of the pod that it probes. */
+  | { readonly kind: "kubelet" };
+
+/** What stands for it on the command line. */
+const KUBELET = "kubelet";
 
 export interface Destination {
   readonly ip: string;
@@ -20,6 +25,7 @@ export interface Destination {
 
 /** `pod/web-1`, `shop/web-1`, `web-1.shop`, the name of a workload such as `web`, or an address. */
 export function findSource(picture: MeshPicture, text: string, namespace: string): Source {
+  if (text === KUBELET) return { kind: "kubelet" };
   const ip = parseIp(text);
   if (ip !== undefined) {
     const owner = [...picture.pods()].find((pod) => addressesOf(pod).includes(ip));
@@ -77,6 +83,7 @@ function serviceDestination(
   const numbers = service.ports.map(({ number }) => number);
   const wanted = port ?? onlyPort(text, numbers);
   const vips = service.addresses.filter(({ length }) => length === undefined).map(({ ip }) => ip);
+  if (source.kind === "kubelet") throw new UsageError(`${text}: the kubelet probes pods; name one, as pod/NAME:PORT`);
   const [client] = source.kind === "pod" ? source.ips : [source.ip];
   const ip = vips.find((each) => client !== undefined && isIpv4(each) === isIpv4(client)) ?? vips[0];
   if (ip !== undefined) return { ip, port: wanted, service };

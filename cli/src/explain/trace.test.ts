@@ -122,6 +122,8 @@ describe("the way of a connection", () => {
     ["a name server", "web", "10.96.0.10:53", ["P7", "reached", "kernel"]],
     ["from outside in", "out", "db", ["P5", "reached", "plaintext"]],
     ["from nobody in", "192.0.2.7", "pod/db", ["P5", "reached", "plaintext"]],
+    ["a probe", "kubelet", "pod/db", ["P6", "reached", "plaintext"]],
+    ["a probe of a pod outside the mesh", "kubelet", "pod/out", ["P0", "reached", "plaintext"]],
     ["from outside to outside", "out", "192.0.2.1:80", ["P0", "reached", "plaintext"]],
   ])("%s", (_, from, to, expected) => {
     expect(short(ways(from, to))).toEqual([expected]);
@@ -257,5 +259,6 @@ describe("names of parties", () => {
     expect(() => findDestination(mesh, "192.0.2.1", "shop", source)).toThrow("192.0.2.1: say which port");
     expect(() => findParty(mesh, "svc/gone", "shop")).toThrow('there is no Service "gone" in namespace shop');
     expect(() => findSource(mesh, "svc/db", "shop")).toThrow("a Service opens no connections");
+    expect(() => findDestination(mesh, "db", "shop", { kind: "kubelet" })).toThrow("the kubelet probes pods");
   });
 });

@@ -60,6 +60,7 @@ const DNS_PORT = 53;
 
 export function trace(input: TraceInput): Way[] {
   const { picture, source, destination } = input;
+  if (source.kind === "kubelet") return [probe(input)];
   if (source.kind === "address") return [fromOutside(input, `address ${source.ip} belongs to no pod`, source.ip)];
   const { pod } = source;
   const enrolment = picture.enrolment(pod);
@@ -70,6 +71,29 @@ export function trace(input: TraceInput): Way[] {
     return [fromOutside(input, `pod ${keyOf(pod)} is meant to be in the mesh, but no agent has captured it yet`, ip)];
   }
   return new Tracer(input, pod, ip, destination).ways();
+}
+
+/** The kubelet of the pod's own node: known by its cgroup, asked by nobody. */
+function probe({ picture, destination }: TraceInput): Way {
+  const pod = [...picture.pods()].find((each) => addressesOf(each).includes(destination.ip));
+  const to = pod === undefined ? addressText(destination) : `pod ${keyOf(pod)}`;
+  const isCaptured = pod !== undefined && picture.enrolment(pod).state === "captured";
+  const hops = [
+    {
+      at: `kubelet of ${pod?.spec?.nodeName ?? "the node"}`,
+      what: `connects to ${addressText(destination)}`,
+      why: "it probes the pods of its node",
+    },
+    isCaptured
+      ? {
+          at: `pod ${keyOf(pod)}`,
+          what: "lets it pass to the application",
+          why: "BPF knows the kubelet by its cgroup, also under STRICT and while no agent runs",
+        }
+      : { at: "network", what: "plaintext", why: `${destination.ip} is no captured pod` },
+  ];
+  const path = isCaptured ? "P6" : "P0";
+  return { path, to, protection: ["plaintext"], hops, checkpoints: [], outcome: "reached" };
 }
 
 /** Nobody steers the source's connections. */
