@@ -151,12 +151,13 @@ function plainTarget(
   view: AgentView,
   { ip, port, service }: Destination,
 ): PlainTarget | undefined {
+  const named = service === undefined ? undefined : `${service.namespace}/${service.hostname}`;
+  const key = named ?? view.state.services.byAddress(picture.snapshot.model.network, ip, "")?.key;
   for (const pod of picture.pods()) {
     if (picture.enrolment(pod).state !== "captured") continue;
     const workload = picture.workloadOf(pod, view);
     if (workload === undefined) continue;
     if (addressesOf(pod).includes(ip)) return { pod, workload, port };
-    const key = service === undefined ? undefined : `${service.namespace}/${service.hostname}`;
     const mapped = workload.services.find((each) => each.service === key)?.ports.get(port);
     if (mapped !== undefined) return { pod, workload, port: mapped };
   }
