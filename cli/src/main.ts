@@ -7,7 +7,7 @@ const { env, stdin, stdout, stderr } = process;
 const cache = env.XDG_CACHE_HOME ?? (env.HOME === undefined ? undefined : join(env.HOME, ".cache"));
 if (cache !== undefined) enableCompileCache(join(cache, "weft"));
 
-const { COMMANDS } = await import("./commands/index.ts");
+const { rootFor } = await import("./commands/alone.ts");
 const { runCommandLine } = await import("./frame/run.ts");
 
 const ended = new AbortController();
@@ -15,7 +15,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(sign
 // Whoever reads our output may have seen enough, as `head` does.
 stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
-process.exitCode = await runCommandLine(COMMANDS, process.argv.slice(2), {
+const words = process.argv.slice(2);
+process.exitCode = await runCommandLine(await rootFor(words[0]), words, {
   env,
   stdin,
   stdout,

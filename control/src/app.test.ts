@@ -579,4 +579,49 @@ describe("the control plane", () => {
     control = undefined;
     expect((await client.end()).code).toBe(status.OK);
   });
+
+  it("says on its admin port who is connected, and how far", async () => {
+    const { adminPort } = await start({ POD_NAME: "control-1" });
+    const admin = `http://127.0.0.1:${adminPort}`;
+    const clients = async () => {
+      const page = await (await fetch(`${admin}/debug/syncz`)).json();
+      expect(page).toMatchObject({ replica: "control-1", version: expect.stringMatching(/^\d/) });
+      return (page as { clients: { types: { sent: number; answered: number }[] }[] }).clients;
+    };
+    expect(await clients()).toEqual([]);
+    const client = connectAgent();
+    await eventually("every response is answered", async () => {
+      const [first] = await clients();
+      return first?.types.length === 2 && first.types.every(({ sent, answered }) => sent === answered);
+    });
+    expect(await clients()).toEqual([
+      {
+        client: "istio-system/weft-agent-1",
+        kind: "ztunnel",
+        node: "node-1",
+        version: "",
+        address: expect.stringMatching(/127\.0\.0\.1/),
+        connected: expect.stringMatching(/Z$/),
+        types: [AUTHORIZATION_TYPE, ADDRESS_TYPE].map((type) =>
+          expect.objectContaining({ type, sent: 1, answered: 1 }),
+        ),
+      },
+    ]);
+    client.close();
+    await eventually("it is gone", async () => (await clients()).length === 0);
+  });
+
+  it("shows and sets its log level, for tools and not for web pages", async () => {
+    const { adminPort } = await start();
+    const logging = `http://127.0.0.1:${adminPort}/logging`;
+    const set = async (query: string, headers = {}) => {
+      const answer = await fetch(logging + query, { method: "POST", headers });
+      return [answer.status, (await answer.text()).trim()];
+    };
+    expect(await set("?level=debug")).toEqual([200, "debug"]);
+    expect(await set("?level=loud")).toEqual([400, expect.stringContaining("one of trace")]);
+    expect(await set("?level=trace", { origin: "http://evil.example" })).toEqual([403, expect.anything()]);
+    expect(await (await fetch(logging)).text()).toBe("debug\n");
+    expect(await set("?reset")).toEqual([200, "silent"]);
+  });
 });

@@ -237,6 +237,13 @@ describe("servers", () => {
       "version",
       "config",
     ]);
+    const parts = JSON.parse((await node.agent.get("admin", "/config_dump?only=policies,version")).text);
+    expect(parts).toEqual({ policies: dump.policies, version: dump.version });
+    const wrong = await node.agent.get("admin", "/config_dump?only=policies,keys");
+    expect([wrong.status, wrong.text]).toEqual([
+      400,
+      expect.stringMatching(/^only=keys: there are workloads, services/),
+    ]);
     expect(dump.certificates[0]).toMatchObject({ state: "Available" });
     expect(dump.certificates[0].certChain[0].expirationTime).toMatch(/^20/);
     expect(text).not.toContain("PRIVATE KEY");

@@ -23,7 +23,7 @@ describe("shell completion", () => {
       ask("status -o "),
     ].join("\n");
     expect(await run("bash", ["-ec", script])).toBe(
-      "complete -o default -F _weft weft\napply\n--no-color --node\ntable wide json yaml\n",
+      "complete -o default -F _weft weft\napply\n--no-color --node\ntable wide json yaml short\n",
     );
   });
 

@@ -11,6 +11,13 @@ export function explained(error: unknown, cluster: Cluster | undefined): unknown
   switch (error.status) {
     case 0:
       if (error.reason === "PortForward") return new Failure(error.message, undefined, { cause: error });
+      if (isOfTls(error)) {
+        return accessFailure(
+          `the Kubernetes API at ${cluster?.access.server ?? "?"} cannot be trusted: ${causeOf(error)}`,
+          `is the certificate-authority of ${where} that of this cluster?`,
+          error,
+        );
+      }
       return accessFailure(
         `no answer from the Kubernetes API at ${cluster?.access.server ?? "?"}: ${causeOf(error)}`,
         `is it running, and is ${where} the right one?`,
@@ -35,6 +42,13 @@ export function explained(error: unknown, cluster: Cluster | undefined): unknown
 
 function accessFailure(what: string, todo: string | undefined, cause: unknown): Failure {
   return new Failure(what, todo, { exitCode: EXIT.access, cause });
+}
+
+/** Node's codes of certificates that do not verify. */
+const TLS_CODES = /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|ERR_TLS_CERT_\w+)$/;
+
+function isOfTls({ cause }: KubeError): boolean {
+  return TLS_CODES.test((cause as { code?: string } | undefined)?.code ?? "");
 }
 
 /** Kubernetes' own sentence, without the path of the request. */

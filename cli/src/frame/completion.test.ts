@@ -13,7 +13,7 @@ describe("completion", () => {
 
   it("offers flags of the command, and the values that a flag takes", () => {
     expect(complete("waypoint apply --en")).toEqual(["--enroll-namespace"]);
-    expect(complete("workloads -o ")).toEqual(["table", "wide", "json", "yaml"]);
+    expect(complete("workloads -o ")).toEqual(["table", "wide", "json", "yaml", "short"]);
     expect(complete("waypoint apply --for w")).toEqual(["workload"]);
     expect(complete("workloads --node ")).toEqual([]);
   });

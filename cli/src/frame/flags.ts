@@ -57,7 +57,8 @@ export function outputFlag(formats: readonly Format[]): Flags {
       type: "string",
       short: "o",
       value: "FORMAT",
-      choices: formats,
+      // What istioctl calls a table.
+      choices: formats[0] === "table" ? [...formats, "short"] : formats,
       about: `one of ${formats.join(", ")} (default: ${formats[0]})`,
     },
   };

@@ -81,7 +81,7 @@ describe("the command line", () => {
     );
     expect(refusal("pc", "r", "a", "b")).toContain('does not know what to do with "b"');
     expect(refusal("pc", "r", "a", "-o", "xml")).toBe(
-      'weft proxy-config routes --output takes one of table, json, not "xml"',
+      'weft proxy-config routes --output takes one of table, json, short, not "xml"',
     );
     expect(refusal("pc", "r", "a", "--port")).toContain("--port");
   });

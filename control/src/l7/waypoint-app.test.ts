@@ -108,6 +108,26 @@ describe("a waypoint's program", () => {
     return found && `${found.status}/${found.reason}`;
   };
 
+  it("is shown on the admin port", async () => {
+    const page = (gateway: string) => fetch(`http://127.0.0.1:${control.adminPort}/debug/program?gateway=${gateway}`);
+    await eventually("the program", () => destination());
+    const program = (await (await page("shop/wp")).json()) as Record<string, { name: string; version: string }[]>;
+    expect(Object.keys(program).sort()).toEqual([
+      "Cluster",
+      "Destination",
+      "Endpoints",
+      "Jwt",
+      "Listener",
+      "Policy",
+      "Settings",
+      "Telemetry",
+    ]);
+    expect(program.Destination).toEqual([
+      { name: WEB, version: expect.anything(), resource: expect.objectContaining({ addresses: ["10.96.0.7"] }) },
+    ]);
+    expect((await page("shop/nothing")).status).toBe(404);
+  });
+
   it("has the routes of the Gateway API in place of its own, with the clusters that they name, and loses them again", async () => {
     await eventually("the service", () => destination()?.hostname === HOST);
     put(1, [90, 10]);
