@@ -173,6 +173,18 @@ describe("Subscriber", () => {
     bench.subscriber.close();
   });
 
+  it("gives its place among those who load to the next one with its last part", () => {
+    const gate = new LoadGate(1, 60_000);
+    const benches = [new Bench(50, gate), new Bench(50, gate)];
+    for (const bench of benches) {
+      for (const name of ["a", "b", "c"]) bench.addresses.set(name, Buffer.alloc(20));
+      bench.push();
+      bench.subscribe();
+    }
+    expect(benches.map(({ client }) => client.get(ADDRESS_TYPE)?.size)).toEqual([3, 3]);
+    for (const bench of benches) bench.subscriber.close();
+  });
+
   it("splits what is large, at whole resources", () => {
     const bench = new Bench(1000);
     for (let i = 0; i < 50; i++) bench.addresses.set(`name-${i}`, Buffer.alloc(100));

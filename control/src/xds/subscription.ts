@@ -32,7 +32,7 @@ export class WildcardSubscription implements Subscription {
   #peeked: Resource | undefined;
   readonly #whole: WholeTable | undefined;
   /** What is left to be sent of the whole table as it was when the first part went out; changes since then are noted. */
-  #parts: Iterator<Body> | undefined;
+  #parts: readonly Body[] = [];
 
   /**
    * `retained` maps names to versions that the client has from an earlier stream. `whole` is for those that have none:
@@ -48,7 +48,7 @@ export class WildcardSubscription implements Subscription {
 
   /** The client has not been sent everything once yet. */
   get loading(): boolean {
-    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined || this.#parts !== undefined;
+    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined || this.#parts.length > 0;
   }
 
   get idle(): boolean {
@@ -91,14 +91,11 @@ export class WildcardSubscription implements Subscription {
       // What changed before is in it.
       this.#changed.clear();
       this.#removed.clear();
-      this.#parts = this.#whole.bodies().values();
+      this.#parts = this.#whole.bodies();
     }
-    const next = this.#parts?.next();
-    if (next === undefined || next.done === true) {
-      this.#parts = undefined;
-      return undefined;
-    }
-    return next.value;
+    const [part, ...rest] = this.#parts;
+    this.#parts = rest;
+    return part;
   }
 
   *#next(maxBytes: number): Generator<Resource> {
