@@ -142,6 +142,20 @@ describe("Bookinfo behind a waypoint", () => {
     expect(version(await ask("http://reviews:9080/r/0"))).toBe("v1");
   });
 
+  it("22: is the waypoint's at the server's own agent, whose policies know nobody else", async () => {
+    const allow = (account: string) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reviews-l4, namespace: bookinfo}
+spec:
+  selector: {matchLabels: {app: reviews}}
+  action: ALLOW
+  rules: [{from: [{source: {principals: [cluster.local/ns/bookinfo/sa/${account}]}}]}]
+`;
+    await apply(allow("default"), async () => (await ask(REVIEWS)).status === 503);
+    await apply(allow("waypoint"), async () => (await ask(REVIEWS)).status === 200);
+    await bed.kubectl("delete", "authorizationpolicy", "-n", "bookinfo", "reviews-l4");
+  });
+
   it("has no healthy upstream when the endpoints are gone", async () => {
     await bed.kubectl("scale", "-n", "bookinfo", "deployment/details-v1", "--replicas=0");
     await eventually("503", async () => (await ask("http://details:9080/details/0")).status === 503, 20_000);
