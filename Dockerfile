@@ -38,6 +38,8 @@ COPY agent agent
 COPY waypoint waypoint
 COPY control control
 COPY cli cli
+COPY deploy/crds deploy/crds
+COPY deploy/manifests deploy/manifests
 COPY playground playground
 ENV PATH=/weft/agent/bin:/weft/waypoint/bin:/weft/control/bin:/weft/cli/bin:/weft/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Compiled before the first start, which saves memory and works with a read-only root.

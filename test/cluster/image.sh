@@ -40,7 +40,7 @@ case $1 in
     mkdir -p "$context/build/Release" "$context/proto"
     cp "$root/build/Release/weft.node" "$context/build/Release/"
     cp -r "$root/proto/gen" "$context/proto/gen"
-    cp -r "$root"/{package.json,package-lock.json,LICENSE,lib,agent,waypoint,control,cli,playground} "$context/"
+    cp -r "$root"/{package.json,package-lock.json,LICENSE,lib,agent,waypoint,control,cli,deploy,playground} "$context/"
     cp -r "$root/node_modules" "$context/node_modules"
     (cd "$context" && PATH=$root/node_modules/.bin:$PATH npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null &&
       cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node && rm -rf ../node-linux-*/{include,share})

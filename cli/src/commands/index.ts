@@ -7,6 +7,10 @@ import { completionCommand } from "./completion.ts";
 import { dashboardCommand } from "./dashboard.ts";
 import { describeGroup } from "./describe.ts";
 import { experimentalGroup } from "./experimental.ts";
+import { installCommand, upgradeCommand } from "./install/install.ts";
+import { checkCommand } from "./install/preflight.ts";
+import { uninstallCommand } from "./install/uninstall.ts";
+import { verifyCommand } from "./install/verify.ts";
 import { logLevelCommand } from "./log-level.ts";
 import { logsCommand } from "./logs.ts";
 import { metricsCommand } from "./metrics.ts";
@@ -23,6 +27,11 @@ export const COMMANDS = group({
   name: "weft",
   summary: "a service mesh without sidecars",
   commands: [
+    checkCommand,
+    installCommand,
+    upgradeCommand,
+    uninstallCommand,
+    verifyCommand,
     statusCommand,
     analyzeCommand,
     authzGroup,

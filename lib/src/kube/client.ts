@@ -194,9 +194,9 @@ export class KubeClient {
     type: ResourceType<T>,
     object: T,
     fieldManager: string,
-    options: RequestOptions = {},
+    options: RequestOptions & { readonly dryRun?: boolean } = {},
   ): Promise<T> {
-    const query = new URLSearchParams({ fieldManager, force: "true" });
+    const query = new URLSearchParams({ fieldManager, force: "true", ...(options.dryRun ? { dryRun: "All" } : {}) });
     const path = `${objectPath(type, object.metadata, options.subresource)}?${query}`;
     return this.#json<T>("PATCH", path, options.signal, CONTENT_TYPES.apply, withKind(type, object));
   }

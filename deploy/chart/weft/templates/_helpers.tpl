@@ -5,7 +5,6 @@
 {{- define "weft.labels" -}}
 app.kubernetes.io/part-of: weft
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/* Environment variables of the user's own; what the chart sets itself is not to be set twice. */}}
