@@ -26,6 +26,7 @@ import { KubeAnnotator } from "../../agent/src/enroll/annotator.ts";
 import { PodWatch } from "../../agent/src/enroll/pod-watch.ts";
 import { VALIDATING_WEBHOOKS } from "../../control/src/admission/webhook-controller.ts";
 import { DeltaClient } from "../helpers/delta-client.ts";
+import { weftHere } from "../helpers/weft-here.ts";
 import { ApiServer, freePorts, kind } from "./api-server.ts";
 import { ControlProcess } from "./control-process.ts";
 import { CutOff } from "./cut-off.ts";
@@ -343,6 +344,38 @@ describe("agents", () => {
       await running;
       client.close();
     }
+  });
+});
+
+describe("weft", () => {
+  const say = (kubeconfig: string, ...args: readonly string[]) => weftHere([...args, "-n", "shop"], { kubeconfig });
+
+  test("works out of a real API server's objects, whatever definitions it lacks", async () => {
+    await apply(api, {
+      apiVersion: "networking.istio.io/v1",
+      kind: "DestinationRule",
+      metadata: { name: "nowhere", namespace: "shop" },
+      spec: { host: "nowhere", trafficPolicy: { connectionPool: { tcp: { maxConnections: 1 } } } },
+    });
+    const found = await say(api.kubeconfig, "analyze");
+    expect(found.stdout).toContain(
+      'Warning [IST0174] (DestinationRule shop/nowhere) No service has the host "nowhere.shop.svc.cluster.local"\n',
+    );
+    expect(found.stdout).not.toContain("IST0001");
+    const traced = await say(api.kubeconfig, "trace", "192.0.2.7", "pod/db-1:5432");
+    expect([traced.code, traced.stdout.split("\n", 1)]).toEqual([
+      0,
+      ["P0 (untouched) to 10.244.2.2:5432, plaintext: reached"],
+    ]);
+    expect((await say(api.kubeconfig, "describe", "pod", "db-1")).stdout).toContain(
+      "spiffe://cluster.local/ns/shop/sa/db",
+    );
+  });
+
+  test("says in one line what its user may not do", async () => {
+    const { code, stderr } = await say(await accountClient("default"), "analyze");
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/\nweft: not allowed: .*\n$/);
   });
 });
 
