@@ -14,6 +14,7 @@ import {
 import type { PolicyAnswer, PolicyPeer } from "../../agent/src/native.ts";
 import { evaluate, type NamedPolicy } from "../../agent/src/policy/evaluate.ts";
 import {
+  decideAnyRequest,
   decidePolicies,
   type HttpDecision,
   type HttpSubject,
@@ -205,6 +206,21 @@ test("L7: both decide the same, by the same rule of the same policy", () => {
           dryRun,
         ),
       );
+    }),
+    { numRuns: RUNS },
+  );
+  for (const count of Object.values(seen)) expect(count).toBeGreaterThan(RUNS / 50);
+});
+
+test("L7: what is said before there is a request holds for each of them", () => {
+  const seen = { allowed: 0, denied: 0, depends: 0 };
+  fc.assert(
+    fc.property(fc.array(policy, { maxLength: 4 }), subject, (policies, about) => {
+      if (about.request === undefined) return;
+      const named = policies.map((each, i) => ({ ...each, name: `shop/p${i}`, namespace: "shop" }));
+      const any = decideAnyRequest(named, about);
+      seen[any.depends ? "depends" : any.allowed ? "allowed" : "denied"]++;
+      if (!any.depends) expect(decidePolicies(named, about).allowed).toBe(any.allowed);
     }),
     { numRuns: RUNS },
   );

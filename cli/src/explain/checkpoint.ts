@@ -22,7 +22,8 @@ export interface Checkpoint {
   readonly at: string;
   /** Who is asked about; empty: nobody has proved anything. */
   readonly peer: string;
-  readonly allowed: boolean;
+  /** `depends`: on the request, of which nothing was said. */
+  readonly verdict: "allowed" | "denied" | "depends";
   readonly why: string;
   /** Who decided. */
   readonly policy: string | undefined;

@@ -5,3 +5,6 @@ export const EXIT_FOUND = 79;
 
 /** `weft authz explain`: it is denied. */
 export const EXIT_DENIED = 4;
+
+/** The same: it depends on the request, and none was given. */
+export const EXIT_DEPENDS = 5;

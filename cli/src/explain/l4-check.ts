@@ -26,7 +26,7 @@ export function checkAtAgent(
   return {
     at: `agent of ${node === "" ? "its node" : node} for pod ${workload.namespace}/${workload.name}`,
     peer: identity,
-    allowed: answer.allowed,
+    verdict: answer.allowed ? "allowed" : "denied",
     why: whyOf({ ...answer, rule }, opinions, identity),
     policy: answer.policy,
     policies: opinions,

@@ -1,6 +1,8 @@
 /** What a waypoint says of a request or connection. */
 import { Policy_Action as Action, type Policy, PolicyCondition_Key, type StringMatch } from "#proto/l7_pb.ts";
 import {
+  type AnyDecision,
+  decideAnyRequest,
   decidePolicies,
   type HttpDecision,
   type HttpSubject,
@@ -17,41 +19,50 @@ function actionName(action: Action): PolicyOpinion["action"] {
   return action === Action.AUDIT ? "AUDIT" : "CUSTOM";
 }
 
+/** `isHttp`: each request is asked about by itself, not the connection. */
 export function checkAtWaypoint(
   picture: MeshPicture,
   waypoint: string,
   targets: readonly Target[],
   subject: HttpSubject,
+  isHttp: boolean,
 ): Checkpoint {
-  const policies = targetedPolicies(picture, targets);
-  const decision = decidePolicies(
-    policies.map(({ policy }) => policy),
-    subject,
-  );
-  const opinions = policies.map((each) => opinionOf(each, subject));
-  // An authorizer is asked before the others are, and nobody here can ask it.
+  const targeted = targetedPolicies(picture, targets);
+  const policies = targeted.map(({ policy }) => policy);
+  const isOpen = isHttp && subject.request === undefined;
+  const opinions = targeted.map((each) => opinionOf(each, subject));
   const asked = opinions.filter(({ action, rule, dryRun }) => action === "CUSTOM" && rule !== undefined && !dryRun);
-  const caveat =
-    asked.length === 0 ? "" : `; before that the authorizer of ${asked.map(({ name }) => name).join(", ")} is asked`;
+  const [first] = asked;
+  if (!isHttp && first !== undefined) {
+    const why = `CUSTOM policy ${first.name} matches, and its authorizer cannot be asked about plain TCP`;
+    const at = `waypoint ${waypoint}`;
+    return { at, peer: subject.identity, verdict: "denied", why, policy: first.name, policies: opinions, dryRun: [] };
+  }
+  const decision: AnyDecision = isOpen
+    ? decideAnyRequest(policies, subject)
+    : { ...decidePolicies(policies, subject), depends: false };
   return {
     at: `waypoint ${waypoint}`,
     peer: subject.identity,
-    allowed: decision.allowed,
-    why: `${whyOf(
-      decision,
-      opinions.filter(({ action }) => action !== "CUSTOM" && action !== "AUDIT"),
-      subject.identity,
-    )}${caveat}`,
+    verdict: decision.depends ? "depends" : decision.allowed ? "allowed" : "denied",
+    why: `${whyText(decision, opinions, subject.identity)}${authorizerText(asked)}`,
     policy: decision.policy,
     policies: opinions,
-    dryRun: deniedByDryRun(
-      decidePolicies(
-        policies.map(({ policy }) => policy),
-        subject,
-        true,
-      ),
-    ),
+    dryRun: isOpen ? [] : deniedByDryRun(decidePolicies(policies, subject, true)),
   };
+}
+
+function whyText(decision: AnyDecision, opinions: readonly PolicyOpinion[], peer: string): string {
+  if (decision.depends)
+    return `policy ${decision.policy}, rule #${decision.rule} asks for more than who connects: give METHOD and PATH`;
+  const deciding = opinions.filter(({ action }) => action === "ALLOW" || action === "DENY");
+  return whyOf(decision, deciding, peer);
+}
+
+/** Before all others, and nobody here can ask it. */
+function authorizerText(asked: readonly PolicyOpinion[]): string {
+  if (asked.length === 0) return "";
+  return `; before that the authorizer of ${asked.map(({ name }) => name).join(", ")} is asked`;
 }
 
 function deniedByDryRun({ allowed, policy }: HttpDecision): string[] {

@@ -3,7 +3,7 @@
 import type { Context } from "../frame/context.ts";
 import { EXIT, UsageError } from "../frame/errors.ts";
 import type { Checkpoint, PolicyOpinion } from "./checkpoint.ts";
-import { EXIT_DENIED } from "./exit-codes.ts";
+import { EXIT_DENIED, EXIT_DEPENDS } from "./exit-codes.ts";
 import { livePictures } from "./live.ts";
 import { findDestination, findSource } from "./parties.ts";
 import type { MeshPicture } from "./picture.ts";
@@ -34,7 +34,9 @@ export async function runExplain(
   const after = later === undefined ? undefined : ask(later);
   if (context.print.isData) context.print.data(after === undefined ? before : { before, after });
   else print(context, before, after);
-  return (after ?? before).some(({ outcome }) => outcome === "denied") ? EXIT_DENIED : EXIT.done;
+  const outcomes = (after ?? before).map(({ outcome }) => outcome);
+  if (outcomes.includes("denied")) return EXIT_DENIED;
+  return outcomes.includes("depends") ? EXIT_DEPENDS : EXIT.done;
 }
 
 function requestOf(
@@ -72,7 +74,7 @@ function print(context: Context, before: readonly Way[], after: readonly Way[] |
 }
 
 function decisionsOf({ to, path, outcome, checkpoints }: Way) {
-  return { to, path, outcome, decided: checkpoints.map(({ at, allowed, policy }) => [at, allowed, policy]) };
+  return { to, path, outcome, decided: checkpoints.map(({ at, verdict, policy }) => [at, verdict, policy]) };
 }
 
 function changeText(before: readonly Way[], after: readonly Way[]): string {
@@ -88,7 +90,7 @@ function changeText(before: readonly Way[], after: readonly Way[]): string {
   return changes.join("; ");
 }
 
-const PAINTS = { reached: "good", denied: "bad", refused: "warn" } as const;
+const PAINTS = { reached: "good", denied: "bad", refused: "warn", depends: "warn" } as const;
 
 function wayText(way: Way, { paint }: Context): string {
   const { path, to, outcome, checkpoints, hops } = way;
@@ -98,9 +100,9 @@ function wayText(way: Way, { paint }: Context): string {
   return `${lines.join("\n")}\n`;
 }
 
-function checkpointLines({ at, peer, allowed, why, policies, dryRun }: Checkpoint): string[] {
+function checkpointLines({ at, peer, verdict, why, policies, dryRun }: Checkpoint): string[] {
   return [
-    `  ${at}: ${allowed ? "allowed" : "denied"}, because ${why}`,
+    `  ${at}: ${verdict}, because ${why}`,
     `    asked about ${peer === "" ? "a peer without an identity" : peer}`,
     ...policies.map((policy) => `    ${opinionText(policy)}`),
     ...dryRun.map((name) => `    dry run: ${name} would have denied it`),

@@ -22,6 +22,7 @@ const OUTCOMES: Readonly<Record<Way["outcome"], "good" | "bad" | "warn">> = {
   reached: "good",
   denied: "bad",
   refused: "warn",
+  depends: "warn",
 };
 
 function wayText({ path, to, protection, hops, outcome }: Way, { paint }: Context): string {

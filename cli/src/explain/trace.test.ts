@@ -189,7 +189,7 @@ describe("who decides", () => {
     const [way] = ways("web", "db", [...SHOP, onlyFar]);
     expect(way?.outcome).toBe("denied");
     expect(way?.checkpoints[0]).toMatchObject({
-      allowed: false,
+      verdict: "denied",
       why: "there are ALLOW policies (shop/only-far), and no rule of them matches spiffe://cluster.local/ns/shop/sa/web",
     });
     expect(way?.checkpoints[0]?.policies[0]).toMatchObject({
@@ -207,8 +207,22 @@ describe("who decides", () => {
     expect(outcome("GET", "/items/1?a=b")).toBe("reached");
     expect(outcome("POST", "/items/1")).toBe("denied");
     expect(outcome("GET", "/other")).toBe("denied");
-    // As at the waypoint: a rule that needs HTTP allows no bare connection.
-    expect(ways("web", "db", [...bound, reads])[0]?.outcome).toBe("denied");
+    expect(ways("web", "db", [...bound, reads])[0]).toMatchObject({
+      outcome: "depends",
+      checkpoints: [{ why: "policy shop/reads, rule #0 asks for more than who connects: give METHOD and PATH" }, {}],
+    });
+  });
+
+  it("is the waypoint before any request, where nothing of one matters", () => {
+    const outcome = (spec: object) => ways("web", "db", [...bound, policy("p", { ...forDb, ...spec })])[0]?.outcome;
+    const from = (account: string) => [{ source: { serviceAccounts: [account] } }];
+    const get = [{ operation: { methods: ["GET"] } }];
+    expect(outcome({ rules: [{ from: from("web") }] })).toBe("reached");
+    expect(outcome({ rules: [{ from: from("far"), to: get }] })).toBe("denied");
+    expect(outcome({ rules: [{ from: from("web"), to: get }] })).toBe("depends");
+    expect(outcome({ action: "DENY", rules: [{ from: from("far"), to: get }] })).toBe("reached");
+    expect(outcome({ action: "DENY", rules: [{ from: from("web") }] })).toBe("denied");
+    expect(outcome({ action: "DENY", rules: [{ to: get }] })).toBe("depends");
   });
 
   it("meets the waypoint and not the client behind it", () => {

@@ -4,6 +4,7 @@
  */
 import { joinHostPort, networkAddressKey } from "#lib/address.ts";
 import type { Pod } from "#lib/kube/types.ts";
+import { AppProtocol } from "#proto/workload_pb.ts";
 import type { DirectEndpoint, Route, RouteEndpoint } from "../../../agent/src/native.ts";
 import { type Compiled, compileRoute } from "../../../agent/src/route/compile.ts";
 import { type Service, type Workload, workloadIdentity } from "../../../agent/src/state/model.ts";
@@ -45,7 +46,7 @@ export interface Way {
   readonly protection: readonly Protection[];
   readonly hops: readonly Hop[];
   readonly checkpoints: readonly Checkpoint[];
-  readonly outcome: "reached" | "denied" | "refused";
+  readonly outcome: "reached" | "denied" | "refused" | "depends";
 }
 
 export interface TraceInput {
@@ -135,7 +136,7 @@ function fromOutside(input: TraceInput, why: string, sourceIp: string): Way {
     protection: ["plaintext"],
     hops: [start, hop, verdictHop(checkpoint)],
     checkpoints: [checkpoint],
-    outcome: checkpoint.allowed ? "reached" : "denied",
+    outcome: outcomeOf(checkpoint),
   };
 }
 
@@ -304,10 +305,16 @@ class Tracer {
         why: `${what} is bound to it; its certificate must say ${identities.join(" or ")}`,
       },
     ];
-    const checkpoint = checkAtWaypoint(this.#input.picture, gateway, this.#targets(waypoint), this.#subject(source));
+    const checkpoint = checkAtWaypoint(
+      this.#input.picture,
+      gateway,
+      this.#targets(waypoint),
+      this.#subject(source),
+      this.#isHttp(waypoint),
+    );
     hops.push(verdictHop(checkpoint));
     const common = { path: "P3", to: what } as const;
-    if (!checkpoint.allowed) {
+    if (checkpoint.verdict === "denied") {
       return { ...common, protection: ["mutual TLS"], hops, checkpoints: [checkpoint], outcome: "denied" };
     }
     return this.#behindWaypoint(hops, checkpoint, waypoint, route, common);
@@ -363,13 +370,13 @@ class Tracer {
       },
       ...distinct(checks.map(verdictHop)),
     ];
-    const denied = checks.length > 0 && checks.every(({ allowed }) => !allowed) && plain === 0;
+    const denied = checks.length > 0 && checks.every(({ verdict }) => verdict === "denied") && plain === 0;
     return {
       ...common,
       protection: ["mutual TLS", plain === healthy.length ? "plaintext" : "mutual TLS"],
       hops: [...hops, ...onwards],
       checkpoints: [checkpoint, ...checks],
-      outcome: denied ? "denied" : "reached",
+      outcome: denied ? "denied" : outcomeOf(checkpoint),
     };
   }
 
@@ -379,6 +386,13 @@ class Tracer {
     return definition === undefined
       ? gatewayTargets(snapshot, gateway)
       : serviceTargets(this.#input.picture, definition);
+  }
+
+  /** A port that says nothing is looked at by its first bytes. */
+  #isHttp({ service }: Waypoint): boolean {
+    const definition = service === undefined ? undefined : this.#input.picture.snapshot.model.definition(service.key);
+    const port = definition?.ports.find(({ number }) => number === this.#destination.port);
+    return port?.appProtocol !== AppProtocol.TCP && port?.appProtocol !== AppProtocol.TLS;
   }
 
   #subject(source: Workload): HttpSubject {
@@ -450,7 +464,7 @@ class Tracer {
       protection: [isDirect ? "kernel" : "mutual TLS"],
       hops: [this.#captured(), hop, verdictHop(checkpoint)],
       checkpoints: [checkpoint],
-      outcome: checkpoint.allowed ? "reached" : "denied",
+      outcome: outcomeOf(checkpoint),
     };
   }
 }
@@ -466,8 +480,14 @@ function isMeshed({ protocol }: Workload): boolean {
   return protocol === "HBONE";
 }
 
-function verdictHop({ at, allowed, why }: Checkpoint): Hop {
-  return { at, what: allowed ? "allows it" : "denies it", why };
+const VERDICTS = { allowed: "allows it", denied: "denies it", depends: "looks at each request" } as const;
+
+function verdictHop({ at, verdict, why }: Checkpoint): Hop {
+  return { at, what: VERDICTS[verdict], why };
+}
+
+function outcomeOf({ verdict }: Checkpoint): Way["outcome"] {
+  return verdict === "allowed" ? "reached" : verdict;
 }
 
 function distinct(hops: readonly Hop[]): Hop[] {

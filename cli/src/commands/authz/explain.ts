@@ -1,5 +1,5 @@
 /** `weft authz explain`: which policy decides, and why. */
-import { EXIT_DENIED } from "../../explain/exit-codes.ts";
+import { EXIT_DENIED, EXIT_DEPENDS } from "../../explain/exit-codes.ts";
 import { command } from "../../frame/command.ts";
 
 export const explainCommand = command({
@@ -19,7 +19,10 @@ export const explainCommand = command({
   },
   cluster: true,
   output: ["table", "json", "yaml"],
-  exitCodes: [[EXIT_DENIED, "authz explain: it is denied (with -f: it would be)"]],
+  exitCodes: [
+    [EXIT_DENIED, "authz explain: it is denied (with -f: it would be)"],
+    [EXIT_DEPENDS, "authz explain: it depends on the request; give METHOD and PATH"],
+  ],
   examples: [
     ["weft authz explain web db:5432 -n shop", "May web connect to db?"],
     ["weft authz explain web reviews:9080 GET /reviews/1 -n bookinfo", "May it send this request?"],

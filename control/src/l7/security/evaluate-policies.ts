@@ -72,6 +72,33 @@ export function decidePolicies(policies: readonly Policy[], subject: HttpSubject
   return first(Action.ALLOW) ?? { allowed: false };
 }
 
+/** `depends`: some requests are allowed and others are not. */
+export interface AnyDecision extends HttpDecision {
+  readonly depends: boolean;
+}
+
+/** What can be said of every HTTP request of a peer, before there is one. */
+export function decideAnyRequest(policies: readonly Policy[], about: HttpSubject): AnyDecision {
+  const evaluation = new Evaluation({ ...about, request: undefined });
+  const rules = (action: Action) =>
+    policies
+      .filter((policy) => policy.action === action && !policy.dryRun)
+      .flatMap((policy) => policy.rules.map((rule, index) => ({ policy: policy.name, rule: index, message: rule })))
+      // What a rule asks of the request is left out: it may hold.
+      .filter(({ message }) => evaluation.holds(message));
+  const [denies, allows] = [rules(Action.DENY), rules(Action.ALLOW)];
+  const always = ({ message }: { readonly message: PolicyRule }) => !needsHttp(message);
+  const denied = denies.find(always);
+  if (denied !== undefined) return { allowed: false, depends: false, policy: denied.policy, rule: denied.rule };
+  const mustAllow = policies.some((policy) => policy.action === Action.ALLOW && !policy.dryRun);
+  if (mustAllow && allows.length === 0) return { allowed: false, depends: false };
+  const allowed = allows.find(always);
+  const depends = denies.length > 0 || (mustAllow && allowed === undefined);
+  const [first] = denies.length > 0 ? denies : allows;
+  const decider = depends ? first : allowed;
+  return { allowed: true, depends, ...(decider === undefined ? {} : { policy: decider.policy, rule: decider.rule }) };
+}
+
 /** The first rule that matches; undefined: none. */
 export function matchingHttpRule(policy: Policy, subject: HttpSubject): number | undefined {
   const evaluation = new Evaluation(subject);
