@@ -10,6 +10,18 @@ import { CliWorld } from "./world.ts";
 
 const WAIT_MS = 30_000;
 
+const MAY_LIST_PODS = `apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: may-list, namespace: istio-system}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get, list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: may-list, namespace: istio-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: may-list}
+subjects: [{kind: ServiceAccount, name: default, namespace: default}]
+`;
+
 /** Things that must not leave the cluster. */
 const SECRETIVE = `apiVersion: v1
 kind: Secret
@@ -284,6 +296,13 @@ describe("weft and a mesh", () => {
     expect(await wrong(await world.powerless(), "workloads")).toEqual([
       3,
       expect.stringMatching(/^weft: not allowed: pods is forbidden: User "system:.*; ask for a role that allows it/),
+    ]);
+    await world.bed.apply(MAY_LIST_PODS);
+    expect(await wrong(await world.powerless(), "workloads", "--node", "node1")).toEqual([
+      3,
+      expect.stringMatching(
+        /^weft: not allowed: pods "weft-agent-\S+" is forbidden: .*"pods\/portforward".*; ask for a role/,
+      ),
     ]);
   });
 
