@@ -201,7 +201,7 @@ spec:
       found.push([key, yes.status, no.status]);
     }
     expect(found).toEqual(keys.map(([key]) => [key, 403, 200]));
-    // Of TLS that is passed through; there is none here.
+    // There is no TLS here that is passed through.
     await bed.apply(policy("when", "ALLOW", '{when: [{key: "connection.sni", values: ["*"]}]}'));
     await bed.becomes(
       "the denial",
@@ -209,6 +209,20 @@ spec:
       "/when/0/no",
     );
     await bed.kubectl("delete", "authorizationpolicy", "-n", "shop", "when");
+  });
+
+  it("knows the name that TLS asks for, where it is passed through", async () => {
+    const make =
+      "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=tls -days 2 -keyout /tmp/k.pem -out /tmp/c.pem 2>/dev/null";
+    const serve = "exec openssl s_server -quiet -accept 8443 -key /tmp/k.pem -cert /tmp/c.pem -www";
+    await bed.app("tls", ["sh", "-c", `${make}; ${serve}`], { ports: { https: 8443 } });
+    await bed.ready("tls");
+    await bed.kubectl("label", "service", "-n", "shop", "tls", "istio.io/use-waypoint=waypoint");
+    const rule = '{when: [{key: "connection.sni", values: ["tls.shop"]}]}';
+    await bed.apply(policy("sni", "ALLOW", rule, "", '{kind: Service, group: "", name: tls}'));
+    await bed.becomes("the refusal", ({ status }) => status === 0, "https://tls:8443/", "-k");
+    await bed.becomes("the way in", ({ status }) => status === 200, "https://tls.shop:8443/", "-k");
+    expect((await bed.ask("https://tls:8443/", "-k")).status).toBe(0);
   });
 
   it("is in force for pods that are addressed by themselves, where the policy is the waypoint's", async () => {

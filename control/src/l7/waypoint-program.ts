@@ -302,7 +302,13 @@ export class WaypointProgram {
   #limitsFor(targets: readonly Target[], used: Map<string, ClusterRequest>): (port: number) => PortLimits {
     const patches = this.#world.envoyFilters.patchesFor(targets);
     if (patches.length === 0) return () => NO_LIMITS;
-    return (port) => limitsOfPort(patches, port, (service) => this.#provider(used, service, true));
+    return (port) =>
+      limitsOfPort(patches, port, ({ host, port: number }) => {
+        const request = { host, subset: "", port: number, tcp: false, grpc: true };
+        const { name } = this.#name(request);
+        used.set(name, request);
+        return name;
+      });
   }
 
   #namer(used: Map<string, ClusterRequest>): ClusterNamer {

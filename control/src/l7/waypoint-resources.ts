@@ -239,10 +239,12 @@ export class WaypointResources {
   }
 
   #missingLimiter({ patches }: EnvoyFilterFacts): string {
-    const { services, clusterDomain } = this.#options;
     const missing = patches.flatMap(({ service: limiter }) => {
       if (limiter === undefined) return [];
-      if (providerDefinition(limiter.service, services, clusterDomain) !== undefined) return [];
+      const { host, port } = limiter.service;
+      // The name of a cluster has the whole name of its host.
+      const definition = this.#options.services.host(host, "");
+      if (definition?.ports.some(({ number }) => number === port) === true) return [];
       const effect = limiter.failClosed ? "what it would be asked about is refused" : "nothing is limited by it";
       return [`there is no ${describeProviderService(limiter.service)}: ${effect}`];
     });

@@ -70,10 +70,7 @@ bool SniffConnection::Decide(std::span<const uint8_t> seen) {
     case Sniffed::kTls:
       break;
   }
-  if (chain.tls.empty()) {
-    HandToTcp(nullptr, seen, false);
-    return true;
-  }
+  // Policies and the log want the name where no route does.
   const ClientHello hello = ParseClientHello(seen);
   if (hello.outcome == ClientHello::Outcome::kMore && seen.size() < kMaxClientHello) return false;
   HandToTcp(hello.outcome == ClientHello::Outcome::kDone ? &hello.sni : nullptr, seen, false);

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Route } from "#proto/l7_pb.ts";
 import type { Problem } from "../../model/fields.ts";
@@ -166,5 +167,39 @@ describe("EnvoyFilter", () => {
     });
     expect(problems[0]).toContain(problem);
     expect(facts.patches).toEqual([]);
+  });
+
+  it("is read whatever it says, and in force only if all of it is understood", () => {
+    const names = [
+      "applyTo",
+      "match",
+      "patch",
+      "value",
+      "typed_config",
+      "@type",
+      "token_bucket",
+      "rate_limits",
+      "actions",
+    ];
+    const known = fc.constantFrom<unknown>(
+      "HTTP_FILTER",
+      "VIRTUAL_HOST",
+      "HTTP_ROUTE",
+      LOCAL,
+      GLOBAL,
+      "MERGE",
+      4,
+      true,
+    );
+    const anything = fc.letrec((tie) => ({
+      value: fc.oneof({ maxDepth: 6 }, known, fc.jsonValue({ maxDepth: 1 }), tie("object"), fc.array(tie("value"))),
+      object: fc.dictionary(fc.constantFrom(...names), tie("value")),
+    }));
+    fc.assert(
+      fc.property(fc.array(anything.value), (configPatches) => {
+        const { facts, problems } = read({ ...TARGETS, configPatches });
+        if (problems.length > 0) expect(facts.patches).toEqual([]);
+      }),
+    );
   });
 });
