@@ -29,6 +29,7 @@ export class MeshPicture {
   readonly snapshot: MeshSnapshot;
   readonly objects: readonly KubeObject[];
   readonly #pods = new Map<string, Pod>();
+  readonly #agents = new Map<string, AgentView>();
 
   constructor(objects: readonly KubeObject[], settings: MeshSettings) {
     this.settings = settings;
@@ -57,6 +58,20 @@ export class MeshPicture {
 
   /** What the agent of a node knows, and the pods that it captures there. */
   agent(node: string): AgentView {
+    const known = this.#agents.get(node);
+    if (known !== undefined) return known;
+    const view = this.#agentView(node);
+    this.#agents.set(node, view);
+    return view;
+  }
+
+  /** Undefined while it has no address. */
+  workloadOf(pod: Pod, { state }: AgentView): Workload | undefined {
+    const { namespace = "", name } = pod.metadata;
+    return state.workloads.get(podUid(this.settings.clusterId, namespace, name));
+  }
+
+  #agentView(node: string): AgentView {
     const { model } = this.snapshot;
     const state = new MeshState({ nodeName: node, clusterId: this.settings.clusterId });
     for (const { message } of model.addresses.values()) {
@@ -67,12 +82,6 @@ export class MeshPicture {
     for (const { message } of model.authorizations.values()) state.setPolicy(decodeAuthorization(message));
     state.commit();
     return { state, pods: this.#captured(node, state) };
-  }
-
-  /** Undefined while it has no address. */
-  workloadOf(pod: Pod, { state }: AgentView): Workload | undefined {
-    const { namespace = "", name } = pod.metadata;
-    return state.workloads.get(podUid(this.settings.clusterId, namespace, name));
   }
 
   #captured(node: string, state: MeshState): LocalPods {

@@ -106,8 +106,13 @@ function targetOf({ target, family }: Case): string {
 
 it("says of every combination what the table says", { timeout: 60_000 }, () => {
   const wrong: unknown[] = [];
+  // What is dialled does not change the world.
+  const pictures = new Map<string, MeshPicture>();
   for (const one of allCases()) {
-    const picture = pictureOf(one);
+    const { family: _, target: __, ...world } = one;
+    const key = JSON.stringify(world);
+    const picture = pictures.get(key) ?? pictureOf(one);
+    pictures.set(key, picture);
     const source = findSource(picture, "client", "shop");
     const destination = findDestination(picture, targetOf(one), "shop", source);
     const ways = trace({ picture, source, destination, request: undefined });
