@@ -23,6 +23,7 @@ import { type Comparison, compare, type Side } from "./src/rounds.ts";
 import { deploySameNode } from "./src/same-node.ts";
 import { residentWithWorkloads } from "./src/scratch-agent.ts";
 import { stoppedReaderBytes } from "./src/stopped-reader.ts";
+import { editFigures, measureEdits } from "./src/waypoint/edits.ts";
 import { measureWaypoint, ratesTable, waypointFigures, waypointRates } from "./src/waypoint/measure.ts";
 
 const PLAYGROUND = "bench";
@@ -58,7 +59,8 @@ async function main(): Promise<void> {
   await measureMemory();
   const control = controlFigures(await measureControl(CONTROL_SIZE, progress));
   const waypoint = await measureWaypoint(rounds, progress);
-  const all = { ...ratios(sets.flat()), ...figures, ...control, ...waypointFigures(waypoint) };
+  const edits = editFigures(await measureEdits(rounds, progress));
+  const all = { ...ratios(sets.flat()), ...figures, ...control, ...waypointFigures(waypoint), ...edits };
   const json = { ...all, ...waypointRates(waypoint) };
   process.stdout.write(asJson ? `${JSON.stringify(json)}\n` : `\n${tables(sets, all)}\n${ratesTable(waypoint)}`);
 }

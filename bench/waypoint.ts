@@ -3,6 +3,7 @@
  * people; one JSON object with JSON=1. ROUNDS: rounds per load and proxy.
  */
 import { tables } from "./src/report.ts";
+import { editFigures, measureEdits } from "./src/waypoint/edits.ts";
 import { measureWaypoint, ratesTable, waypointFigures, waypointRates } from "./src/waypoint/measure.ts";
 
 const DEFAULT_ROUNDS = 5;
@@ -17,7 +18,8 @@ function progress(text: string): void {
 
 try {
   const results = await measureWaypoint(rounds, progress);
-  const figures = waypointFigures(results);
+  const edits = await measureEdits(rounds, progress);
+  const figures = { ...waypointFigures(results), ...editFigures(edits) };
   if (process.env.JSON === "1") {
     process.stdout.write(`${JSON.stringify({ ...figures, ...waypointRates(results) })}\n`);
   } else {

@@ -79,6 +79,11 @@ export const AIMS = {
   "waypoint.tls_vs_envoy": atLeast(2, "HTTP/1.1 in TLS, requests per core", TO_ENVOY),
   "waypoint.p99_vs_envoy": atMost(1, "99th percentile at half of Envoy's rate", TO_ENVOY),
   "waypoint.memory_vs_envoy": atMost(1, "resident memory after all loads", TO_ENVOY),
+  "waypoint.edit_p99_ratio": atMost(
+    1.2,
+    "99th percentile at 20,000 requests/s with 10 edits/s of one of 5,000 routes",
+    "ratio to no edits",
+  ),
   "waypoint.routes_1000_vs_1": atLeast(0.95, "requests per core with 1,000 routes to 1 route", "ratio to 1 route"),
 } as const satisfies Readonly<Record<string, Aim>>;
 

@@ -15,14 +15,14 @@ import {
   UPSTREAM_PORTS,
 } from "./scenarios.ts";
 
-const BIN = fileURLToPath(new URL("../../../waypoint/bin/weft-waypoint", import.meta.url));
+export const WEFT_BIN = fileURLToPath(new URL("../../../waypoint/bin/weft-waypoint", import.meta.url));
 
 export function weft(folder: string, credentials: Credentials): Program {
   const scenarios = scenariosOf("weft");
   const path = join(folder, "weft.json");
   writeFileSync(path, JSON.stringify(program(scenarios, credentials)));
   return {
-    argv: [BIN],
+    argv: [WEFT_BIN],
     env: {
       LOCAL_XDS_PATH: path,
       HBONE_ADDR: "",
