@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { DestinationSchema, EndpointsSchema, SettingsSchema, TelemetrySchema } from "#proto/l7_pb.ts";
 import type { Problem } from "../../model/fields.ts";
 import { MeshModel } from "../../model/mesh-model.ts";
+import { podFacts } from "../../model/pod.ts";
 import { serviceDefinition } from "../../model/service.ts";
 import { meshConfigFacts } from "../istio/mesh-config.ts";
 import { L7World } from "../l7-world.ts";
@@ -161,6 +162,30 @@ describe("Telemetry at a waypoint", () => {
         },
       },
     });
+  });
+
+  it("is its namespace's for a pod that is addressed by itself", () => {
+    const mesh = new Mesh(PROVIDERS).telemetry("other", "ns", log("space"));
+    const annotations = { "ambient.istio.io/redirection": "enabled" };
+    const pod = podFacts({
+      metadata: { namespace: "other", name: "web-1", labels: { app: "web" }, annotations },
+      spec: { serviceAccountName: "web" },
+      status: { phase: "Running", podIP: "10.0.0.1", conditions: [{ type: "Ready", status: "True" }] },
+    });
+    if (pod !== undefined) mesh.model.pods.upsert(pod);
+    const object = {
+      metadata: { namespace: "other", name: "web" },
+      spec: { selector: { app: "web" }, ports: [{ port: 80 }] },
+    };
+    const definition = serviceDefinition(object as never, "cluster.local");
+    if (definition !== undefined) mesh.model.services.upsert(definition);
+    mesh.world.modelChanged(mesh.model.flush());
+    const uid = "Kubernetes//Pod/other/web-1";
+    const waypoint = { namespace: "default", name: "waypoint", gatewayClass: "istio-waypoint" };
+    const program = new WaypointProgram(mesh.world, waypoint, { services: new Set(), workloads: new Set([uid]) });
+    program.flush();
+    expect(providersOf(ofService(program, uid))).toEqual(["space"]);
+    expect(providersOf(own(program))).toEqual([]);
   });
 
   it("leads to collectors by clusters of their services, once there are such, and by name elsewhere", () => {
