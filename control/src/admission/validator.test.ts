@@ -109,9 +109,19 @@ describe("an object", () => {
     expect([allowed, warnings]).toEqual([
       true,
       [
-        "[IST0106] spec.trafficPolicy.proxyProtocol.version: only V2 is supported; this version of the object is not in force here",
+        "[IST0167] spec.trafficPolicy.proxyProtocol.version: only V2 is supported; this version of the object is not in force here",
       ],
     ]);
+  });
+
+  it("is taken with a warning when it is a filter for other proxies", () => {
+    const filter = object("networking.istio.io/v1alpha3", "EnvoyFilter", {
+      workloadSelector: { labels: { istio: "ingressgateway" } },
+      configPatches: [{ applyTo: "HTTP_FILTER", patch: { operation: "INSERT_BEFORE", value: {} } }],
+    });
+    const { allowed, warnings } = ask(filter);
+    expect(allowed).toBe(true);
+    expect(warnings[0]).toMatch(/^\[IST0167\] spec\.workloadSelector: /);
   });
 
   it("is told of Gateway API's problems, whose place is the status", () => {

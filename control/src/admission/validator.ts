@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { KubeObject } from "#lib/kube/types.ts";
 import type { Say } from "../analysis/checks/check.ts";
-import { checkObject } from "../analysis/checks/object.ts";
+import { checkObject, problemCode } from "../analysis/checks/object.ts";
 import { MeshSnapshot } from "../analysis/mesh-snapshot.ts";
 import { levelOf } from "../analysis/message.ts";
 import type { Surroundings } from "../analysis/surroundings.ts";
@@ -24,13 +24,13 @@ export function decide({ operation, object, oldObject }: AdmissionRequest, optio
   if (operation !== "CREATE" && operation !== "UPDATE") return ALLOWED;
   const own = new MeshSnapshot([object], options.settings);
   const problems = own.problemsOf(object);
-  const wrong = problems.filter(({ unsupported }) => unsupported !== true);
+  const wrong = problems.filter((problem) => problemCode(object, problem) === "IST0106");
   // Whoever takes a finalizer off, or a label, must not be held up by what was there before.
   const isUntouched = oldObject !== undefined && isDeepStrictEqual(specOf(oldObject), specOf(object));
   if (wrong.length > 0 && !isUntouched) {
     return { allowed: false, message: `IST0106: ${describeProblems(wrong)}`, warnings: [] };
   }
-  const warnings = problems.map((problem) => `[IST0106] ${describe(problem)}`);
+  const warnings = problems.map((problem) => `[${problemCode(object, problem)}] ${describe(problem)}`);
   const say: Say = (code, text) => {
     if (levelOf({ code }) !== "Info") warnings.push(`[${code}] ${text}`);
   };

@@ -3,7 +3,7 @@ import type { KubeObject } from "#lib/kube/types.ts";
 import { keyOf, metaOf } from "../model/meta.ts";
 import type { MeshSettings } from "../model/settings.ts";
 import type { Say } from "./checks/check.ts";
-import { checkObject } from "./checks/object.ts";
+import { checkObject, problemCode } from "./checks/object.ts";
 import { checkSets } from "./checks/sets.ts";
 import { checkStatus } from "./checks/status.ts";
 import type { Code } from "./codes.ts";
@@ -35,7 +35,9 @@ export function analyze(resources: readonly Resource[], settings: MeshSettings):
       saidAny = true;
       add(resource, code, text, field);
     };
-    for (const { field, reason } of snapshot.problemsOf(resource.object)) say("IST0106", `${field}: ${reason}`, field);
+    for (const problem of snapshot.problemsOf(resource.object)) {
+      say(problemCode(resource.object, problem), `${problem.field}: ${problem.reason}`, problem.field);
+    }
     checkSafely(resource.object, snapshot, say);
     // What a controller says is mostly what has just been said.
     if (!saidAny) checkStatus(resource.object, say);

@@ -446,6 +446,14 @@ const CASES: readonly (readonly [what: string, code: Code, bad: string, good: st
     ),
   ],
   [
+    "a filter for other proxies",
+    "IST0167",
+    object("networking.istio.io/v1alpha3", "EnvoyFilter", "f", {
+      spec: { workloadSelector: { labels: { a: "b" } }, configPatches: [] },
+    }),
+    all(shop, object("networking.istio.io/v1alpha3", "EnvoyFilter", "f", { spec: { ...forWeb, configPatches: [] } })),
+  ],
+  [
     "a kind that nobody executes",
     "IST0167",
     object("networking.istio.io/v1", "Sidecar", "default", { spec: {} }),

@@ -172,7 +172,7 @@ export const CODES = {
     name: "IneffectivePolicy",
     level: "Warning",
     about:
-      "Nobody executes the object: it needs a waypoint and what it is for is behind none, or nothing here executes its kind.",
+      "Nobody executes the object: it needs a waypoint and what it is for is behind none, it asks for what only other proxies do, or nothing here executes its kind.",
   },
   IST0171: {
     name: "NegativeConditionStatus",

@@ -25,6 +25,11 @@ export function podTemplate(object: KubeObject): (Labelled & { readonly name: st
   return { namespace, name, labels };
 }
 
+/** Of what this kind can say, only a part is done here: the rest is for other proxies, and right there. */
+export function isForOthersToo(object: KubeObject): boolean {
+  return object.kind === "EnvoyFilter" && groupOf(object) === "networking.istio.io";
+}
+
 /** Kinds of Istio's API that nobody here executes, and why. */
 export const UNUSED_KINDS: ReadonlyMap<string, string> = new Map([
   ["networking.istio.io/Sidecar", "there are no sidecars to configure; every workload sees every service"],

@@ -1,4 +1,4 @@
-/** AuthorizationPolicy, RequestAuthentication, PeerAuthentication and Telemetry. */
+/** AuthorizationPolicy, RequestAuthentication, PeerAuthentication, Telemetry and EnvoyFilter. */
 import type { IstioObject } from "#lib/kube/types.ts";
 import type { Target } from "../../l7/security/policy-target.ts";
 import { GATEWAY_NAME_LABEL } from "../../model/gateway.ts";
@@ -36,6 +36,10 @@ export function checkRequestAuthentication(object: IstioObject): Check {
     }
   };
 }
+
+export const checkEnvoyFilter: Check = ({ key, own, around }, say) => {
+  checkTargets(own.world.envoyFilters.all.get(key)?.targets ?? [], around, say);
+};
 
 export const checkPeerAuthentication: Check = ({ key, own, around }, say) => {
   const facts = own.model.peerAuthentications.get(key);
