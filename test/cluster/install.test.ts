@@ -104,7 +104,9 @@ describe("before anything is changed", () => {
     const kubeconfig = api.kubeconfigOf("nobody", await api.token({ namespace: "shop", name: "nobody" }));
     const { code, stderr } = await weft(["install"], { kubeconfig });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^weft: you may not create customresourcedefinitions\.apiextensions\.k8s\.io, .*; use an account that is cluster-admin\n$/);
+    expect(stderr).toMatch(
+      /^weft: you may not create customresourcedefinitions\.apiextensions\.k8s\.io, .*; use an account that is cluster-admin\n$/,
+    );
     expect(await ourObjects()).toBe("");
   });
 

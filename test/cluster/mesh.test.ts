@@ -179,7 +179,7 @@ describe("an update of the agents under load", () => {
 
 describe("uninstalling", () => {
   test("leaves no program, map, pin or annotation, and pods that still talk", async () => {
-    await helm("uninstall", "weft", "--wait", "--cascade", "foreground");
+    await helm("uninstall", "weft");
     await kubectl("-n", "istio-system", "wait", "--for=delete", "pod", "--all", "--timeout=120s");
     for (const node of NODES) {
       // The two are the file system's own.

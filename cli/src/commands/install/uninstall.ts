@@ -20,16 +20,25 @@ export const uninstallCommand = command({
   cluster: true,
   flags: {
     "dry-run": { type: "boolean", about: "say what would be deleted, and delete nothing" },
+    agents: {
+      type: "boolean",
+      about: "only the agents, also those of Helm; the chart does so before Helm deletes the rest",
+    },
     definitions: { type: "boolean", about: "delete the definitions of ours too, and every resource of those kinds" },
   },
   examples: [["weft uninstall --dry-run", "Only look"]],
   run: async (context, { flags }) => {
     const { client } = context.cluster();
     const { signal, meshNamespace } = context;
-    const helm = await checkHelm(client, meshNamespace, signal);
+    const helm = flags.agents ? undefined : await checkHelm(client, meshNamespace, signal);
     if (helm !== undefined) throw new Failure(helm.what, helm.todo);
     const parts = meshParts(undefined).filter(({ type }) => type.kind !== "Namespace");
     const agents = parts.filter(({ type }) => type.kind === "DaemonSet");
+    if (flags.agents && !flags["dry-run"]) {
+      await remove(context, agents);
+      await agentsGone(context);
+      return undefined;
+    }
     const others = parts.filter((part) => !agents.includes(part)).reverse();
     const made = await leftBehind(client, meshNamespace, signal);
     const ours = flags.definitions ? await ownDefinitions(context) : [];
