@@ -13,7 +13,7 @@ bool Caller::Ask(const upstream::PickContext& context, http::Protocol protocol) 
   if (!endpoint) return false;
   attempt = cluster_->Begin(endpoint);
   if (!attempt) return false;
-  attempt->Connect(protocol, *this);
+  attempt->Connect(protocol, authority, *this);
   return true;
 }
 
@@ -97,9 +97,10 @@ std::shared_ptr<upstream::Cluster> ClustersTest::cluster() {
   return found;
 }
 
-Caller& ClustersTest::Ask(http::Protocol protocol) {
+Caller& ClustersTest::Ask(http::Protocol protocol, const std::string& authority) {
   On([&] {
     callers_.push_back(std::make_unique<Caller>(clusters_->Find("c")));
+    callers_.back()->authority = authority;
     EXPECT_TRUE(callers_.back()->Ask({}, protocol));
   });
   return *callers_.back();

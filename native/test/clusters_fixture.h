@@ -24,6 +24,7 @@ class Caller final : public upstream::PoolWaiter, public http::ClientStream::Han
   bool Ask(const upstream::PickContext& context = {}, http::Protocol protocol = http::Protocol::kHttp11);
   bool done() const { return closed || failure; }
 
+  std::string authority;
   upstream::EndpointRef endpoint;
   uint16_t status = 0;
   std::string body, detail;
@@ -55,7 +56,7 @@ class StreamEndpoint final : public ByteStream::Handler {
   }
   ~StreamEndpoint();
   std::unique_ptr<ByteStream> stream;
-  bool up = false, down = false;
+  bool up = false, down = false, read_end = false;
   StreamEnd end = StreamEnd::kClosed;
   std::string received, detail;
 
@@ -64,7 +65,7 @@ class StreamEndpoint final : public ByteStream::Handler {
   void OnBytes(std::span<const uint8_t> bytes) override {
     received.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
-  void OnReadEnd() override {}
+  void OnReadEnd() override { read_end = true; }
   void OnWritable() override {}
   void OnStreamDown(StreamEnd with, std::string_view why) override {
     down = true;
@@ -91,7 +92,7 @@ class ClustersTest : public testing::Test {
   void Until(const std::function<bool()>& condition);
   std::shared_ptr<upstream::Cluster> cluster();
   // Asks on the loop; the caller lives as long as the test.
-  Caller& Ask(http::Protocol protocol = http::Protocol::kHttp11);
+  Caller& Ask(http::Protocol protocol = http::Protocol::kHttp11, const std::string& authority = {});
   void AwaitDone(Caller& caller);
   StreamEndpoint& Open(const StreamInfo& downstream = {});
   uint32_t Connections();

@@ -184,7 +184,7 @@ class FakeAttempt final : public upstream::Attempt {
   }
   ~FakeAttempt() override { --cluster_.active; }
   const upstream::EndpointRef& endpoint() const override { return endpoint_; }
-  void Connect(http::Protocol, upstream::PoolWaiter& waiter) override {
+  void Connect(http::Protocol, std::string_view, upstream::PoolWaiter& waiter) override {
     if (cluster_.connect) return cluster_.connect(waiter);
     waiter.OnConnection(cluster_.connection);
   }

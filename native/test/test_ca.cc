@@ -55,7 +55,7 @@ void AddName(GENERAL_NAMES* names, int type, const std::string& value) {
 TestCa::TestCa() : key_(NewKey()), root_(NewCertificate(key_.get(), "weft test root", -3600, 86400)) {
   X509_set_issuer_name(root_.get(), X509_get_subject_name(root_.get()));
   AddExtension(root_.get(), NID_basic_constraints, "critical,CA:TRUE");
-  AddExtension(root_.get(), NID_key_usage, "critical,keyCertSign");
+  AddExtension(root_.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
   if (X509_sign(root_.get(), key_.get(), EVP_sha256()) == 0) std::abort();
   roots_ = Pem(root_.get());
 }
@@ -76,6 +76,26 @@ Svid TestCa::Issue(const SvidOptions& options) const {
   return {Pem(leaf.get()), Pem([&](BIO* bio) {
             return PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
           })};
+}
+
+std::string TestCa::Crl(const std::vector<Svid>& revoked) const {
+  const X509CrlPtr list(X509_CRL_new());
+  X509_CRL_set_version(list.get(), 1);
+  X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(root_.get()));
+  const std::unique_ptr<ASN1_TIME, OpenSslFree<ASN1_STRING_free>> now(X509_gmtime_adj(nullptr, -60));
+  const std::unique_ptr<ASN1_TIME, OpenSslFree<ASN1_STRING_free>> next(X509_gmtime_adj(nullptr, 3600));
+  X509_CRL_set1_lastUpdate(list.get(), now.get());
+  X509_CRL_set1_nextUpdate(list.get(), next.get());
+  for (const Svid& each : revoked) {
+    const BioPtr bio(BIO_new_mem_buf(each.chain.data(), static_cast<int>(each.chain.size())));
+    const X509Ptr certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    X509_REVOKED* entry = X509_REVOKED_new();
+    X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(certificate.get()));
+    X509_REVOKED_set_revocationDate(entry, now.get());
+    X509_CRL_add0_revoked(list.get(), entry);
+  }
+  if (X509_CRL_sign(list.get(), key_.get(), EVP_sha256()) == 0) std::abort();
+  return Pem([&](BIO* bio) { return PEM_write_bio_X509_CRL(bio, list.get()); });
 }
 
 }  // namespace weft::test

@@ -28,6 +28,8 @@ class TestCa {
   const std::string& roots() const { return roots_; }
   Svid Issue(const SvidOptions& options) const;
   Svid Issue(const std::string& uri) const { return Issue(SvidOptions{.uris = {uri}, .dns_names = {}}); }
+  // PEM of a list that revokes these.
+  std::string Crl(const std::vector<Svid>& revoked) const;
 
  private:
   EvpKeyPtr key_;

@@ -222,12 +222,18 @@ Result<std::unique_ptr<const RouteProgram>> CompileRoute(const Route& from) {
   return std::unique_ptr<const RouteProgram>(std::move(program));
 }
 
+// The object that a route was made of: the control plane tells its author.
+std::string Of(const std::string& origin) { return origin.empty() ? origin : " of " + origin; }
+
 Result<std::shared_ptr<const RouteGroupProgram>> CompileRoutes(const google::protobuf::RepeatedPtrField<Route>& from) {
   auto program = std::make_shared<RouteGroupProgram>();
   program->routes.reserve(static_cast<size_t>(from.size()));
   for (const Route& each : from) {
     Result<std::unique_ptr<const RouteProgram>> route = CompileRoute(each);
-    if (!route) return At("route " + std::to_string(program->routes.size()) + " (" + each.name() + ")", route.error());
+    if (!route) {
+      return At("route " + std::to_string(program->routes.size()) + " (" + each.name() + ")" + Of(each.origin()),
+                route.error());
+    }
     program->routes.push_back(std::move(*route));
   }
   return std::shared_ptr<const RouteGroupProgram>(std::move(program));
@@ -353,14 +359,14 @@ Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& from, const 
   }
   for (const TlsRoute& each : from.tls()) {
     Result<TcpRouteProgram> route = CompileTcpRoute(each.route());
-    if (!route) return At("tls route", route.error());
+    if (!route) return At("tls route" + Of(each.route().origin()), route.error());
     TlsRouteProgram& added = parts->tls.emplace_back();
     for (const std::string& sni : each.sni()) added.sni.push_back(Lower(sni));
     added.route = std::move(*route);
   }
   for (const TcpRoute& each : from.tcp()) {
     Result<TcpRouteProgram> route = CompileTcpRoute(each);
-    if (!route) return At("tcp route", route.error());
+    if (!route) return At("tcp route" + Of(each.origin()), route.error());
     parts->tcp.push_back(std::move(*route));
   }
   if (from.has_rate_limits()) {

@@ -21,7 +21,7 @@ void UpstreamRequest::Start(std::unique_ptr<upstream::Attempt> attempt, const ht
   local_ = {};
   early_.reset();
   connecting_ = true;
-  attempt_->Connect(head.protocol, *this);
+  attempt_->Connect(head.protocol, head.authority, *this);
   connecting_ = false;
   if (early_) {
     const Early early = std::move(*early_);

@@ -64,6 +64,22 @@ Status TrustRoots(SSL_CTX* context, const std::string& roots) {
   return Ok{};
 }
 
+// From here on a certificate is good only if a list says that it is not revoked.
+Status Revoke(SSL_CTX* context, const std::string& lists) {
+  const BioPtr bio = Memory(lists);
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  size_t n = 0;
+  while (X509_CRL* each = PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr)) {
+    const X509CrlPtr list(each);
+    if (X509_STORE_add_crl(store, list.get()) != 1) return OpenSslError("revocation list");
+    ++n;
+  }
+  ERR_clear_error();
+  if (n == 0) return Error{EINVAL, "no revocation list in the text of one"};
+  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  return Ok{};
+}
+
 SslCtxPtr NewContext(const SSL_METHOD* method, int min_version) {
   SslCtxPtr context(SSL_CTX_new(method));
   if (!context) return context;
@@ -113,6 +129,7 @@ std::string SpiffeIdOf(X509* leaf) {
 // One of the names is in the certificate: DNS names by OpenSSL's rules, URIs to the letter.
 bool HasName(X509* leaf, const std::vector<std::string>& names) {
   for (const std::string& each : names) {
+    if (each.empty()) continue;  // nobody's name
     if (each.find("://") == std::string::npos) {
       if (X509_check_host(leaf, each.data(), each.size(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, nullptr) == 1)
         return true;
@@ -405,6 +422,9 @@ Result<std::shared_ptr<const TlsClientConfig>> MakeTlsClientConfig(const TlsClie
       if (SSL_CTX_set_default_verify_paths(context) != 1) return OpenSslError("the system's CA certificates");
     } else if (Status status = TrustRoots(context, options.ca); !status) {
       return status.error();
+    }
+    if (!options.crl.empty()) {
+      if (Status status = Revoke(context, options.crl); !status) return status.error();
     }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   }

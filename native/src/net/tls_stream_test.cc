@@ -130,6 +130,28 @@ TEST_F(TlsStreamTest, ACertificateOfSomebodyElseIsRefused) {
   EXPECT_NE(client_.detail.find("certificate"), std::string::npos) << client_.detail;
 }
 
+TEST_F(TlsStreamTest, ACertificateThatIsOnNoRevocationListIsTaken) {
+  const test::Svid other = ca_.Issue({.uris = {}, .dns_names = {"a.example"}});
+  client_options_.crl = ca_.Crl({other});
+  Connect("a.example");
+  RunUntil([&] { return client_.up && server_.up; });
+}
+
+TEST_F(TlsStreamTest, ARevokedCertificateIsRefused) {
+  client_options_.crl = ca_.Crl({{server_options_.certificate_chain, {}}});
+  Connect("a.example");
+  RunUntil([&] { return client_.down && server_.down; });
+  EXPECT_EQ(client_.end, StreamEnd::kTlsError);
+  EXPECT_NE(client_.detail.find("revoked"), std::string::npos) << client_.detail;
+}
+
+TEST_F(TlsStreamTest, AnAuthorityWithoutARevocationListIsNotTrustedWhereOneIsAskedFor) {
+  client_options_.crl = test::TestCa().Crl({});
+  Connect("a.example");
+  RunUntil([&] { return client_.down; });
+  EXPECT_EQ(client_.end, StreamEnd::kTlsError);
+}
+
 TEST_F(TlsStreamTest, AServerThatWantsACertificateHearsNothingWithoutOne) {
   server_options_.client_ca = ca_.roots();
   server_options_.client_certificate_required = true;

@@ -43,6 +43,7 @@ struct TlsClientOptions {
   std::string private_key;
   std::vector<std::string> alpn;
   bool skip_verify = false;
+  std::string crl;  // PEM; not empty: of each authority in a chain there must be a list, and the certificate not on it
 };
 Result<std::shared_ptr<const TlsServerConfig>> MakeTlsServerConfig(const TlsServerOptions& options);
 Result<std::shared_ptr<const TlsClientConfig>> MakeTlsClientConfig(const TlsClientOptions& options);

@@ -51,7 +51,7 @@ void ServiceCall::Start(upstream::ClusterSet& clusters, std::string_view cluster
   attempt_ = cluster_->Begin(std::move(endpoint));
   if (!attempt_) return Fail("cluster " + std::string(cluster) + " has too many requests");
   context_.loop.Arm(timer_, request_.timeout_ms);
-  attempt_->Connect(request_.grpc ? http::Protocol::kHttp2 : http::Protocol::kHttp11, *this);
+  attempt_->Connect(request_.grpc ? http::Protocol::kHttp2 : http::Protocol::kHttp11, request_.authority, *this);
 }
 
 void ServiceCall::OnConnection(http::ClientConnection& connection) {

@@ -98,8 +98,9 @@ class Attempt {
  public:
   virtual ~Attempt() = default;
   virtual const EndpointRef& endpoint() const = 0;
-  // Calls `waiter` now or later, once. HTTP/1 or HTTP/2 as the cluster and `downstream` say.
-  virtual void Connect(http::Protocol downstream, PoolWaiter& waiter) = 0;
+  // Calls `waiter` now or later, once. HTTP/1 or HTTP/2 as the cluster and `downstream` say. `authority`: the
+  // request's, which says whom TLS asks for where the cluster is one of many hosts.
+  virtual void Connect(http::Protocol downstream, std::string_view authority, PoolWaiter& waiter) = 0;
   virtual void Report(const Outcome& outcome) = 0;
 };
 

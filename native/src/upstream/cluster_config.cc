@@ -103,9 +103,10 @@ Keepalive ParseKeepalive(const l7::TcpKeepalive& from) {
   return keepalive;
 }
 
-Result<TlsConfig> ParseTls(const l7::ClientTls& from) {
+Result<TlsConfig> ParseTls(const l7::ClientTls& from, const std::string& hostname) {
   TlsConfig tls;
-  tls.sni = from.sni();
+  tls.sni = !from.sni().empty() || hostname.starts_with('*') ? from.sni() : hostname;
+  tls.settings = from.SerializeAsString();
   tls.unusable = from.unusable();
   if (!tls.unusable.empty()) return tls;
   if (from.mode() == l7::ClientTls::MESH) {
@@ -118,6 +119,7 @@ Result<TlsConfig> ParseTls(const l7::ClientTls& from) {
   options.certificate_chain = from.certificate_chain();
   options.private_key = from.private_key();
   options.skip_verify = from.skip_verify();
+  options.crl = from.crl();
   Result<std::shared_ptr<const TlsClientConfig>> client = MakeTlsClientConfig(options);
   if (!client) return client.error();
   tls.client = std::move(*client);
@@ -190,7 +192,7 @@ Result<std::shared_ptr<const ClusterConfig>> ClusterConfig::Parse(std::string_vi
   config->max_connection_duration_ms = pool.max_connection_duration_ms();
   if (from.has_outlier()) config->outlier = ParseOutlier(from.outlier());
   if (from.has_tls()) {
-    Result<TlsConfig> tls = ParseTls(from.tls());
+    Result<TlsConfig> tls = ParseTls(from.tls(), from.service_hostname());
     if (!tls) return Error{EINVAL, "tls: " + tls.error().what};
     config->tls = std::move(*tls);
   }

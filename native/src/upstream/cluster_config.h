@@ -71,9 +71,12 @@ struct RetryBudget {
 
 struct TlsConfig {
   bool mesh = false;
+  // Empty: the request's host, which must be one of the cluster's.
   std::string sni;
   std::shared_ptr<const TlsClientConfig> client;
   std::string unusable;
+  // All that it was made of: connections of another one prove something else.
+  std::string settings;
 };
 
 struct ClusterConfig {

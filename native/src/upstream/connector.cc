@@ -52,6 +52,11 @@ std::unique_ptr<ByteStream> Connector::Open(const ClusterConfig& cluster, const 
     return std::make_unique<FailedStream>(context_, endpoint.address, StreamEnd::kTlsError,
                                           "mutual TLS of the mesh needs an endpoint in the mesh");
   }
+  const std::string& name = cluster.tls && !cluster.tls->sni.empty() ? cluster.tls->sni : server_name;
+  if (cluster.tls && cluster.tls->client && name.starts_with('*')) {
+    return std::make_unique<FailedStream>(context_, endpoint.address, StreamEnd::kTlsError,
+                                          "nobody says which of " + cluster.service_hostname + " TLS is to ask for");
+  }
   std::unique_ptr<ByteStream> stream;
   if (endpoint.tunnel) {
     StreamInfo info;
@@ -72,7 +77,6 @@ std::unique_ptr<ByteStream> Connector::Open(const ClusterConfig& cluster, const 
     }
   }
   if (cluster.tls && cluster.tls->client) {
-    const std::string& name = cluster.tls->sni.empty() ? server_name : cluster.tls->sni;
     stream = MakeTlsClient(context_, std::move(stream), cluster.tls->client, name, alpn);
   }
   return stream;

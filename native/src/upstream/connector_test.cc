@@ -82,6 +82,85 @@ TEST_F(ConnectorTest, ACertificateOfSomebodyElseIsNotTaken) {
   EXPECT_NE(other_ca.detail, "");
 }
 
+TEST_F(ConnectorTest, AmongManyHostsTheRequestSaysWhichOneTlsAsksFor) {
+  l7::Cluster cluster;
+  cluster.mutable_tls()->set_ca(ca_.roots());
+  cluster.set_service_hostname("*.many.test");
+  Publish(cluster, {address_});
+  // What is connected to one is for no other, though their addresses are the same.
+  for (const std::string authority : {"A.many.test:8443", "b.many.test"}) {
+    const std::string host = authority.starts_with('A') ? "a.many.test" : authority;
+    Ask(http::Protocol::kHttp11, authority);
+    StreamEndpoint& server = ServeTls(ca_, host);
+    Until([&] { return server.received.ends_with("\r\n\r\n"); });
+    EXPECT_EQ(server.stream->info().sni, host);
+  }
+  for (const std::string authority : {"", "many.test", "evil.test"}) {
+    Caller& stranger = Ask(http::Protocol::kHttp11, authority);
+    AwaitDone(stranger);
+    EXPECT_EQ(stranger.failure, PoolFailure::kTlsFailure) << authority;
+  }
+  StreamEndpoint& nameless = Open();
+  Until([&] { return nameless.down; });
+  EXPECT_EQ(nameless.end, StreamEnd::kTlsError);
+}
+
+TEST_F(ConnectorTest, ClientsMakeNoMorePoolsThanThereAreHostsInUse) {
+  l7::Cluster cluster;
+  cluster.mutable_tls()->set_ca(ca_.roots());
+  cluster.set_service_hostname("*.many.test");
+  Publish(cluster, {address_});
+  constexpr int kMost = 64;
+  for (int i = 0; i < kMost; ++i) Ask(http::Protocol::kHttp11, "h" + std::to_string(i) + ".many.test");
+  Caller& one_more = Ask(http::Protocol::kHttp11, "more.many.test");
+  EXPECT_EQ(one_more.failure, PoolFailure::kOverflow);
+  // Those that nobody waits for any more make room.
+  On([&] { callers_.erase(callers_.begin(), callers_.end() - 1); });
+  for (int i = 0; i < kMost; ++i) Accept(server_).Reset();
+  EXPECT_TRUE(test::Eventually([&] { return Connections() == 0; }));
+  Caller& next = Ask(http::Protocol::kHttp11, "more.many.test");
+  ServeTls(ca_, "more.many.test");
+  EXPECT_FALSE(next.failure);
+}
+
+TEST_F(ConnectorTest, OtherCertificatesMakeOtherConnections) {
+  l7::Cluster cluster;
+  cluster.mutable_tls()->set_ca(ca_.roots());
+  cluster.set_service_hostname("web.test");
+  const auto prove = [&] {
+    const Svid svid = ca_.Issue(SvidOptions{.uris = {}, .dns_names = {"client.test"}});
+    cluster.mutable_tls()->set_mode(l7::ClientTls::MUTUAL);
+    cluster.mutable_tls()->set_certificate_chain(svid.chain);
+    cluster.mutable_tls()->set_private_key(svid.key);
+  };
+  const auto answer = [&](StreamEndpoint& server) {
+    Until([&] { return server.received.ends_with("\r\n\r\n"); });
+    On([&] {
+      const std::string text = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+      server.received.clear();
+      server.stream->Write({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    });
+  };
+  prove();
+  Publish(cluster, {address_});
+  Caller& first = Ask();
+  StreamEndpoint& before = ServeTls(ca_, "web.test");
+  answer(before);
+  AwaitDone(first);
+  // The same once more, with another policy: the connection is good for it.
+  cluster.mutable_pool()->set_max_retries(3);
+  Publish(cluster, {address_});
+  Caller& second = Ask();
+  answer(before);
+  AwaitDone(second);
+  prove();
+  Publish(cluster, {address_});
+  Until([&] { return before.down || before.read_end; });
+  Ask();
+  StreamEndpoint& after = ServeTls(ca_, "web.test");
+  Until([&] { return after.received.ends_with("\r\n\r\n"); });
+}
+
 TEST_F(ConnectorTest, AHandshakeThatDoesNotEndIsATimeout) {
   l7::Cluster cluster;
   cluster.mutable_tls()->set_skip_verify(true);

@@ -37,6 +37,7 @@ class HttpPool::Connection final : private ByteStream::Handler, private http::Cl
   }
   bool listed = false;  // among those that may have room
   bool connecting() const { return stream_ != nullptr; }
+  bool busy() const { return stream_ != nullptr || http_->open_streams() > 0; }
   bool HasRoom() const { return http_ != nullptr && !retired_ && http_->CanOpen(); }
   // One more request is sent on it: the last one when there were as many as it may have.
   void Give(PoolWaiter& waiter) {
@@ -114,11 +115,12 @@ class HttpPool::Connection final : private ByteStream::Handler, private http::Cl
 };
 
 HttpPool::HttpPool(std::shared_ptr<Connector> connector, std::shared_ptr<const ClusterEntry> cluster,
-                   std::shared_ptr<const EndpointEntry> endpoint, bool http2)
+                   std::shared_ptr<const EndpointEntry> endpoint, bool http2, std::string server_name)
     : connector_(std::move(connector)),
       cluster_(std::move(cluster)),
       endpoint_(std::move(endpoint)),
       http2_(http2),
+      server_name_(std::move(server_name)),
       waiting_(cluster_->counters) {}
 
 HttpPool::~HttpPool() {
@@ -130,7 +132,11 @@ HttpPool::~HttpPool() {
   }
 }
 
-void HttpPool::Request(PoolWaiter& waiter, const std::string& server_name) {
+bool HttpPool::busy() const {
+  return !waiting_.empty() || std::ranges::any_of(connections_, [](const auto& each) { return each->busy(); });
+}
+
+void HttpPool::Request(PoolWaiter& waiter) {
   if (draining_) return waiter.OnPoolFailure(PoolFailure::kGone, "the endpoint is no more");
   while (!ready_.empty()) {
     Connection& connection = *ready_.back();
@@ -141,7 +147,6 @@ void HttpPool::Request(PoolWaiter& waiter, const std::string& server_name) {
   if (!waiting_.Push(waiter, cluster_->config->max_pending_requests)) {
     return waiter.OnPoolFailure(PoolFailure::kOverflow, "too many requests wait for a connection");
   }
-  server_name_ = server_name;
   Serve();
 }
 

@@ -1,7 +1,9 @@
 #include "upstream/loop_clusters.h"
 
 #include <algorithm>
+#include <map>
 #include <random>
+#include <string>
 #include <unordered_map>
 #include <utility>
 
@@ -36,28 +38,94 @@ class LoopEndpoint final : public Endpoint {
   const WorkloadFacts& workload() const override { return entry_->config.workload; }
   bool tunnel() const override { return entry_->config.tunnel; }
 
-  HttpPool& pool(bool http2) { return http2 ? http2_ : http1_; }
+  HttpPool& pool(bool http2) { return pools_.of(http2); }
+  // Those of one of many hosts: what is connected under one name is for no other. Null: too many names are in use.
+  HttpPool* pool(bool http2, const std::string& name) {
+    const auto known = named_.find(name);
+    if (known != named_.end()) return &known->second->of(http2);
+    if (named_.size() >= kMaxNames) ForgetIdleNames();
+    if (named_.size() >= kMaxNames) return nullptr;
+    auto made = std::make_unique<Pools>(connector_, cluster_, entry_, name);
+    if (draining_) made->Drain();
+    return &named_.emplace(name, std::move(made)).first->second->of(http2);
+  }
   const EndpointEntry& entry() const { return *entry_; }
   EndpointHealth& health() const { return *entry_->health; }
   void SetCluster(const std::shared_ptr<const ClusterEntry>& cluster) {
-    http1_.SetCluster(cluster);
-    http2_.SetCluster(cluster);
+    cluster_ = cluster;
+    pools_.SetCluster(cluster);
+    for (auto& [_, each] : named_) each->SetCluster(cluster);
   }
   void Drain() {
-    http1_.Drain();
-    http2_.Drain();
+    draining_ = true;
+    pools_.Drain();
+    for (auto& [_, each] : named_) each->Drain();
   }
-  uint32_t connections() const { return static_cast<uint32_t>(http1_.connections() + http2_.connections()); }
+  uint32_t connections() const {
+    size_t n = pools_.connections();
+    for (const auto& [_, each] : named_) n += each->connections();
+    return static_cast<uint32_t>(n);
+  }
 
  private:
+  struct Pools {
+    Pools(const std::shared_ptr<Connector>& connector, const std::shared_ptr<const ClusterEntry>& cluster,
+          const std::shared_ptr<const EndpointEntry>& entry, const std::string& name)
+        : http1(connector, cluster, entry, false, name), http2(connector, cluster, entry, true, name) {}
+    HttpPool& of(bool is_http2) { return is_http2 ? http2 : http1; }
+    void SetCluster(const std::shared_ptr<const ClusterEntry>& cluster) {
+      http1.SetCluster(cluster);
+      http2.SetCluster(cluster);
+    }
+    void Drain() {
+      http1.Drain();
+      http2.Drain();
+    }
+    size_t connections() const { return http1.connections() + http2.connections(); }
+    bool busy() const { return http1.busy() || http2.busy(); }
+
+    HttpPool http1;
+    HttpPool http2;
+  };
+  // Clients choose the names; beyond these, idle ones go.
+  static constexpr size_t kMaxNames = 64;
+
+  void ForgetIdleNames() {
+    for (auto each = named_.begin(); each != named_.end();) {
+      if (each->second->busy()) {
+        ++each;
+        continue;
+      }
+      // It may be the one that has just told of a failure, and is not done with it.
+      connector_->context().loop.Retire(std::move(each->second));
+      each = named_.erase(each);
+    }
+  }
+
   LoopEndpoint(const std::shared_ptr<Connector>& connector, const std::shared_ptr<const ClusterEntry>& cluster,
                std::shared_ptr<const EndpointEntry> entry)
-      : http1_(connector, cluster, entry, false), http2_(connector, cluster, entry, true), entry_(std::move(entry)) {}
+      : connector_(connector),
+        cluster_(cluster),
+        entry_(std::move(entry)),
+        pools_(connector, cluster, entry_, cluster->config->service_hostname) {}
 
-  HttpPool http1_;
-  HttpPool http2_;
+  std::shared_ptr<Connector> connector_;
+  std::shared_ptr<const ClusterEntry> cluster_;
   std::shared_ptr<const EndpointEntry> entry_;
+  Pools pools_;
+  std::map<std::string, std::unique_ptr<Pools>> named_;
+  bool draining_ = false;
 };
+
+// The host of an authority, if it is one of those that `wildcard` stands for; else empty.
+std::string HostUnder(const std::string& wildcard, std::string_view authority) {
+  const size_t colon = authority.rfind(':');
+  std::string host(authority.substr(0, colon));
+  std::ranges::transform(host, host.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  const std::string_view suffix = std::string_view(wildcard).substr(1);
+  return host.size() > suffix.size() && host.ends_with(suffix) ? host : std::string();
+}
 
 class LoopAttempt final : public Attempt {
  public:
@@ -70,11 +138,17 @@ class LoopAttempt final : public Attempt {
     GiveOne(cluster_->counters->requests);
   }
   const EndpointRef& endpoint() const override { return as_endpoint_; }
-  void Connect(http::Protocol downstream, PoolWaiter& waiter) override {
+  void Connect(http::Protocol downstream, std::string_view authority, PoolWaiter& waiter) override {
     const ClusterConfig& config = *cluster_->config;
     const bool http2 = config.http == ClusterConfig::Http::kHttp2 ||
                        (config.http == ClusterConfig::Http::kDownstream && downstream == http::Protocol::kHttp2);
-    endpoint_->pool(http2).Request(waiter, config.service_hostname);
+    // TLS in one name, or none at all.
+    if (!config.tls || !config.tls->client || !config.tls->sni.empty()) return endpoint_->pool(http2).Request(waiter);
+    const std::string name = HostUnder(config.service_hostname, authority);
+    if (name.empty()) return endpoint_->pool(http2).Request(waiter);
+    HttpPool* const pool = endpoint_->pool(http2, name);
+    if (pool == nullptr) return waiter.OnPoolFailure(PoolFailure::kOverflow, "too many hosts are in use");
+    pool->Request(waiter);
   }
   void Report(const Outcome& outcome) override {
     if (!cluster_->config->outlier) return;
@@ -184,15 +258,16 @@ class LoopCluster final : public Cluster {
     return At(picked);
   }
 
-  // Endpoints that stay keep their pools.
+  // Endpoints that stay keep their pools, unless what their connections prove is another thing now.
   void Follow(std::shared_ptr<const ClusterEntry> entry) {
+    const bool same_tls = SettingsOf(*entry_) == SettingsOf(*entry);
     entry_ = std::move(entry);
     std::unordered_map<std::string_view, std::shared_ptr<LoopEndpoint>> known;
     for (auto& each : endpoints_) known.emplace(each->address_text(), each);
     std::vector<std::shared_ptr<LoopEndpoint>> next;
     for (const auto& each : entry_->endpoints) {
       const auto found = known.find(each->config.address_text);
-      const bool same = found != known.end() && found->second->tunnel() == each->config.tunnel &&
+      const bool same = same_tls && found != known.end() && found->second->tunnel() == each->config.tunnel &&
                         found->second->entry().config.identities == each->config.identities &&
                         found->second->entry().health == each->health;
       if (same) {
@@ -205,10 +280,18 @@ class LoopCluster final : public Cluster {
     }
     for (auto& [_, gone] : known) gone->Drain();
     endpoints_ = std::move(next);
+    if (!same_tls) {
+      for (auto& [_, gone] : originals_) gone->Drain();
+      originals_.clear();
+    }
     for (auto& [_, each] : originals_) each->SetCluster(entry_);
     by_session_.clear();
     if (!entry_->config->session) return;
     for (size_t i = 0; i < endpoints_.size(); ++i) by_session_.emplace(SessionIdOf(endpoints_[i]->address_text()), i);
+  }
+
+  static std::string_view SettingsOf(const ClusterEntry& entry) {
+    return entry.config->tls ? std::string_view(entry.config->tls->settings) : std::string_view();
   }
 
   EndpointRef OriginalDestination(const SocketAddress& address) {
