@@ -239,13 +239,7 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
     // Records may still wait for whoever paused.
     Pump();
   }
-  void OnWritable() override {
-    Flush();
-    if (!down_ && blocked_ && handler_ != nullptr) {
-      blocked_ = false;
-      handler_->OnWritable();
-    }
-  }
+  void OnWritable() override { Flush(); }
   void OnStreamDown(StreamEnd end, std::string_view detail) override {
     if (!up_ && end != StreamEnd::kRefused && end != StreamEnd::kTimeout) end = StreamEnd::kTlsError;
     Down(end, std::string(detail));
@@ -332,6 +326,14 @@ class TlsStream final : public ByteStream, private ByteStream::Handler {
       return;
     }
     Drain();
+    Unblock();
+  }
+
+  // What was in the way may have been our own buffer, of which the stream below knows nothing.
+  void Unblock() {
+    if (down_ || !blocked_ || handler_ == nullptr || below_->WriteRoom() == 0) return;
+    blocked_ = false;
+    handler_->OnWritable();
   }
 
   void Down(StreamEnd end, std::string detail) {

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 
@@ -19,16 +20,24 @@ struct End final : ByteStream::Handler {
     if (pause_each) stream->PauseReads();
   }
   void OnReadEnd() override { read_end = true; }
-  void OnWritable() override {}
+  void OnWritable() override { SayMore(); }
   void OnStreamDown(StreamEnd how, std::string_view why) override {
     down = true;
     end = how;
     detail = why;
   }
+  // As much of `unsaid` as there is room for.
+  void SayMore() {
+    for (size_t room; !unsaid.empty() && (room = stream->WriteRoom()) > 0;) {
+      Say(unsaid.substr(0, room));
+      unsaid.remove_prefix(std::min(room, unsaid.size()));
+    }
+  }
   void Say(std::string_view text) { stream->Write({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); }
 
   std::unique_ptr<ByteStream> stream;
   std::string heard, detail;
+  std::string_view unsaid;
   bool up = false, read_end = false, down = false, pause_each = false;
   StreamEnd end = StreamEnd::kClosed;
 };
@@ -104,6 +113,15 @@ TEST_F(TlsStreamTest, CarriesBytesBetweenThoseWhoKnowEachOther) {
   EXPECT_EQ(client_.stream->info().alpn, "h2");
   EXPECT_EQ(server_.stream->info().peer_identity, "spiffe://td/ns/c/sa/d");
   EXPECT_EQ(client_.stream->info().peer_identity, "spiffe://td/ns/a/sa/b");
+}
+
+TEST_F(TlsStreamTest, WhoeverWaitsForRoomIsToldWhenThereIsSome) {
+  Connect("a.example");
+  const std::string text(5'000'000, 't');
+  client_.unsaid = text;
+  client_.SayMore();
+  RunUntil([&] { return server_.heard.size() == text.size(); });
+  EXPECT_TRUE(server_.heard == text);
 }
 
 TEST_F(TlsStreamTest, ANameThatIsNotInTheCertificateIsRefused) {
