@@ -31,6 +31,8 @@ export class AdminPort {
     const socket = await connectToPod(this.#cluster.access, this.pod, this.#port, signal);
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        if (socket.errored !== null) throw socket.errored;
+        socket.on("error", reject);
         const host = `localhost:${this.#port}`;
         const request = http.request({ createConnection: () => socket, method, path, headers: { host }, signal });
         request.on("response", resolve);

@@ -10,7 +10,9 @@ export function explained(error: unknown, cluster: Cluster | undefined): unknown
   const where = cluster === undefined ? "the cluster" : cluster.description;
   switch (error.status) {
     case 0:
-      if (error.reason === "PortForward") return new Failure(error.message, undefined, { cause: error });
+      if (error.reason === "PortForward") {
+        return new Failure(error.message, "is the pod ready, and of a version that listens there?", { cause: error });
+      }
       if (isOfTls(error)) {
         return accessFailure(
           `the Kubernetes API at ${cluster?.access.server ?? "?"} cannot be trusted: ${causeOf(error)}`,

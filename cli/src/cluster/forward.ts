@@ -29,14 +29,17 @@ export async function forward(
   const { access } = context.cluster();
   const connect = () => connectToPod(access, target, target.port, context.signal);
   (await connect()).destroy();
+  const complain = (error: unknown) => {
+    const why = explained(error, context.cluster());
+    context.note(why instanceof Error ? why.message : String(why));
+  };
   const server = net.createServer((client) => {
     connect().then(
-      // Either end closes both; what is lost then is between the two that talk.
-      (pod) => pipeline(client, pod, client, () => {}),
+      // Either end closes both; only what the kubelet says of the port is news.
+      (pod) => pipeline(client, pod, client, () => pod.errored === null || complain(pod.errored)),
       (error: unknown) => {
         client.destroy();
-        const why = explained(error, context.cluster());
-        context.note(why instanceof Error ? why.message : String(why));
+        complain(error);
       },
     );
   });

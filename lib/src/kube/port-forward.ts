@@ -15,7 +15,10 @@ const PORT_BYTES = 2;
 const HANDSHAKE_MS = 15_000;
 const MAX_REFUSAL_BYTES = 16 * 1024;
 
-/** One connection to `port` on localhost of a pod. Rejects with KubeError when the API refuses. */
+/**
+ * One connection to `port` on localhost of a pod. Rejects with KubeError when the API refuses. That nothing listens there is
+ * known only later, maybe before the caller goes on: look at `errored` of the stream, then listen.
+ */
 export function connectToPod(access: KubeAccess, pod: ObjectName, port: number, signal: AbortSignal): Promise<Duplex> {
   const path = `${objectPath(PODS, pod, "portforward")}?ports=${port}`;
   const what = `CONNECT ${path}`;
@@ -67,6 +70,8 @@ class ForwardedPort extends Duplex {
       this.end();
     });
     socket.on("error", (error) => this.destroy(error));
+    // The kubelet may refuse in the same breath in which it opens, before anybody can listen: see `errored`.
+    this.on("error", () => {});
   }
 
   override _read(): void {
