@@ -21,7 +21,13 @@ import { WaypointProcess } from "../helpers/waypoint-process.ts";
 import { Backend } from "./backend.ts";
 
 export const NAMESPACE = "shop";
-const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
+const ANYWHERE = {
+  SECURE_GRPC_ADDR: "127.0.0.1:0",
+  HTTP_ADDR: "127.0.0.1:0",
+  MONITORING_ADDR: "127.0.0.1:0",
+  HTTPS_ADDR: "127.0.0.1:0",
+  ADMIN_ADDR: "127.0.0.1:0",
+};
 const LOG = "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\n";
 /** Loaded machines are slow; nothing here waits for a time. */
 const PATIENCE_MS = 20_000;

@@ -22,7 +22,13 @@ import { type Svid, TestCa } from "../../../test/helpers/pki.ts";
 import { type Control, startControl } from "../app.ts";
 import { controlConfig } from "../config.ts";
 
-const ANYWHERE = { SECURE_GRPC_ADDR: "127.0.0.1:0", HTTP_ADDR: "127.0.0.1:0", MONITORING_ADDR: "127.0.0.1:0" };
+const ANYWHERE = {
+  SECURE_GRPC_ADDR: "127.0.0.1:0",
+  HTTP_ADDR: "127.0.0.1:0",
+  MONITORING_ADDR: "127.0.0.1:0",
+  HTTPS_ADDR: "127.0.0.1:0",
+  ADMIN_ADDR: "127.0.0.1:0",
+};
 const CLUSTERS = "type.googleapis.com/weft.l7.Cluster";
 const WEB = "inbound-vip|80|http|web.shop.svc.cluster.local";
 
