@@ -268,6 +268,8 @@ void Http1Client::MaybeFinish() {
   }
   CloseStream(StreamError::kNone);
   if (!again) return;
+  // Whoever had asked for a pause while the end of its answer came is not there to take it back.
+  stream_->ResumeReads();
   if (reading_) {
     capacity_due_ = true;
   } else {

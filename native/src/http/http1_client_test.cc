@@ -99,6 +99,15 @@ TEST_F(ClientTest, TakesAnswersOfEveryForm) {
             (Events{"200 length=0 end", "closed"}));
 }
 
+TEST_F(ClientTest, IsReadFurtherWhenAnAnswerEndsThatWasPaused) {
+  Restart();
+  Ask("GET")->PauseBody();
+  EXPECT_TRUE(peer_->paused);
+  peer_->Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+  EXPECT_EQ(events_, (Events{"200 length=2", "body hi", "closed", "free"}));
+  EXPECT_FALSE(peer_->paused) << "the next answer would never be read";
+}
+
 TEST_F(ClientTest, ABodyWithoutALengthEndsWithTheConnection) {
   EXPECT_EQ(Hear("HTTP/1.1 200 OK\r\n\r\nsome"), (Events{"200"}));
   peer_->SayEnd();
