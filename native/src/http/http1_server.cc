@@ -16,7 +16,10 @@ Http1Server::Http1Server(LoopContext& context, std::unique_ptr<ByteStream> strea
       head_(arena_),
       pending_(reinterpret_cast<const char*>(first.data()), first.size()),
       timer_([this] { OnTimer(); }),
-      next_task_([this] { Take({}); }),
+      next_task_([this] {
+        Take({});
+        if (read_ended_ && !tunnel_) OnReadEnd();
+      }),
       down_task_([this] { owner_.OnConnectionDown(StreamEnd::kAborted, {}); }) {
   stream_->set_handler(this);
   WatchTime(limits_.header_ms);
@@ -127,14 +130,18 @@ void Http1Server::RequestDone() { request_done_ = true; }
 void Http1Server::OnReadEnd() {
   read_ended_ = true;
   if (closing_) return;
-  if (!request_open_) return CloseConnection();
+  if (!request_open_) {
+    // Whole requests that wait are answered first.
+    if (pending_.empty() || head_begun_) CloseConnection();
+    return;
+  }
   if (tunnel_) {
     if (handler_ != nullptr) handler_->OnBody({}, true);
     if (tunnel_ && response_ == Response::kDone) FinishExchange();
     return;
   }
   // A client that has asked may close its half and still wait for the answer.
-  keep_alive_ = false;
+  if (pending_.empty()) keep_alive_ = false;
   if (request_done_) return;
   CloseStream(StreamError::kConnectionClosed);
   CloseConnection();
@@ -275,7 +282,11 @@ void Http1Server::SendTrailers(const HeaderMap& trailers) {
 void Http1Server::Reset(StreamError) {
   if (!request_open_) return;
   handler_ = nullptr;
-  EndNow();
+  // Chunks or a length tell that it is cut, so what is there of the answer goes out first.
+  const bool framed = head_.protocol == Protocol::kHttp11 && response_ == Response::kHead && !tunnel_;
+  if (!framed) return EndNow();
+  CloseStream(StreamError::kLocal);
+  CloseConnection();
 }
 
 // Without a word to the peer; the owner hears of it in a turn of its own.
@@ -296,7 +307,8 @@ void Http1Server::ResponseDone() {
 
 void Http1Server::FinishExchange() {
   // An answer before the request has come to its end: what is left of it is nobody's.
-  const bool again = keep_alive_ && request_done_ && !tunnel_ && !read_ended_ && !draining_;
+  const bool more = !read_ended_ || !pending_.empty();
+  const bool again = keep_alive_ && request_done_ && !tunnel_ && more && !draining_;
   CloseStream(StreamError::kNone);
   if (!again) return CloseConnection();
   WatchTime(limits_.idle_ms);

@@ -205,6 +205,42 @@ TEST_F(ServerTest, ACutAnswerDoesNotLookWhole) {
   EXPECT_FALSE(stream_->closed);
 }
 
+TEST_F(ServerTest, WhatIsThereOfACutAnswerGoesOutWhereItsFormTells) {
+  stream_->Say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  Arena arena;
+  ResponseHead head(arena);
+  head.status = 200;
+  head.content_length = 9;
+  current_->SendHead(head, false);
+  current_->Reset(StreamError::kReset);
+  EXPECT_TRUE(stream_->closed);
+  EXPECT_FALSE(stream_->aborted);
+  EXPECT_TRUE(stream_->Written().ends_with("content-length: 9\r\n\r\n"));
+}
+
+TEST_F(ServerTest, AnswersAllThatCameBeforeItsClientsEnd) {
+  stream_->Say("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+  Answer("1");
+  stream_->SayEnd();
+  loop_->Post([&] { loop_->Stop(); });
+  loop_->Run();
+  EXPECT_EQ(events_, (Events{"GET a /1 end", "closed 0", "GET a /2 end"}));
+  EXPECT_FALSE(stream_->closed);
+  Answer("2");
+  EXPECT_TRUE(stream_->Written().ends_with("\r\n\r\n2"));
+  EXPECT_TRUE(stream_->closed);
+}
+
+TEST_F(ServerTest, DoesNotWaitForTheRestOfARequestBehindTheEnd) {
+  stream_->Say("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HT");
+  Answer("1");
+  stream_->SayEnd();
+  loop_->Post([&] { loop_->Stop(); });
+  loop_->Run();
+  EXPECT_EQ(events_, (Events{"GET a /1 end", "closed 0"}));
+  EXPECT_TRUE(stream_->closed);
+}
+
 TEST_F(ServerTest, AHeadHasItsTimeFromTheFirstByteOn) {
   limits_.header_ms = 40;
   Restart();
