@@ -222,6 +222,16 @@ void Http2Connection::CloseAll(StreamError error) {
 void Http2Connection::BeginDrain() {
   if (draining_ || ended_) return;
   draining_ = true;
+  // A client that has said nothing yet has nothing under way.
+  if (!server_ || !settings_seen_) return FinishDrain();
+  // What it sends before it hears of this is still served: the last word follows the answer to the PING.
+  nghttp2_submit_shutdown_notice(session_);
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+  FlushSoon();
+}
+
+void Http2Connection::FinishDrain() {
+  if (ended_ || std::exchange(drained_, true)) return;
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
                         NGHTTP2_NO_ERROR, nullptr, 0);
   FlushSoon();
@@ -257,7 +267,7 @@ void Http2Connection::Flush() {
 void Http2Connection::MaybeFinish() {
   if (ended_ || closing_) return;
   const bool over = !nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_);
-  if (!over && !(going_away() && streams_.empty())) return;
+  if (!over && !((peer_goes_ || drained_) && streams_.empty())) return;
   closing_ = true;
   CloseAll(StreamError::kProtocol);
   stream_->Close();
@@ -315,6 +325,7 @@ int Http2Connection::OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* head
   auto& connection = *static_cast<Http2Connection*>(self);
   // Whoever took a request of this very read may have ended the connection.
   if (connection.ended_ || connection.broken_) return NGHTTP2_ERR_CALLBACK_FAILURE;
+  if (!connection.MayComeOn(header->stream_id, header->type)) return NGHTTP2_ERR_CALLBACK_FAILURE;
   const bool block_ends = (header->flags & NGHTTP2_FLAG_END_HEADERS) != 0;
   switch (header->type) {
     case NGHTTP2_CONTINUATION:
@@ -338,6 +349,22 @@ int Http2Connection::OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* head
   }
 }
 
+bool Http2Connection::MayComeOn(int32_t id, uint8_t type) {
+  const bool of_message = type == NGHTTP2_HEADERS || type == NGHTTP2_DATA;
+  if (!server_ || !of_message || id > last_opened_ || Find(id) != nullptr) return true;
+  switch (closed_.Of(id)) {
+    case ClosedStreams::Kind::kByPeer:
+      Break("a frame on a stream that its sender had ended", NGHTTP2_STREAM_CLOSED);
+      return false;
+    case ClosedStreams::Kind::kNeverOpened:
+      if (type == NGHTTP2_DATA) return true;
+      Break("a stream below one that is open already", NGHTTP2_PROTOCOL_ERROR);
+      return false;
+    default:
+      return true;
+  }
+}
+
 int Http2Connection::OnInvalidFrame(nghttp2_session*, const nghttp2_frame*, int, void* self) {
   auto& connection = *static_cast<Http2Connection*>(self);
   // What makes us reset a stream costs as much as a reset of the peer's (CVE-2025-8671).
@@ -354,6 +381,7 @@ int Http2Connection::OnBeginHeaders(nghttp2_session*, const nghttp2_frame* frame
   auto& connection = *static_cast<Http2Connection*>(self);
   if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
     connection.active_ms_ = connection.context_.loop.now_ms();
+    connection.last_opened_ = frame->hd.stream_id;
     connection.Adopt(connection.NewPeerStream(), frame->hd.stream_id);
   }
   if (Http2Stream* stream = connection.Find(frame->hd.stream_id)) stream->header_bytes_ = 0;
@@ -391,6 +419,13 @@ int Http2Connection::OnFrame(nghttp2_session*, const nghttp2_frame* frame, void*
         if (!stream->handler_gone_) stream->OnRemoteEnd();
       }
       return 0;
+    case NGHTTP2_RST_STREAM:
+      if (Http2Stream* stream = connection.Find(frame->hd.stream_id)) stream->remote_ended_ = true;
+      return 0;
+    case NGHTTP2_PING:
+      // The only one of ours is the one that a drain sends.
+      if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && connection.draining_) connection.FinishDrain();
+      return 0;
     case NGHTTP2_GOAWAY:
       connection.peer_goes_ = true;
       connection.OnCapacity();
@@ -424,6 +459,11 @@ int Http2Connection::OnData(nghttp2_session* session, uint8_t, int32_t id, const
 
 // An answer that is whole before its request is: the client need not send the rest (RFC 9113 section 8.1).
 int Http2Connection::OnFrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* self) {
+  if (auto& connection = *static_cast<Http2Connection*>(self);
+      frame->hd.type == NGHTTP2_RST_STREAM && connection.Find(frame->hd.stream_id) == nullptr) {
+    // Refused before it was anything.
+    connection.closed_.Add(frame->hd.stream_id, false);
+  }
   const bool may_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
   if (!may_end || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
   Http2Stream* const stream = static_cast<Http2Connection*>(self)->Find(frame->hd.stream_id);
@@ -438,6 +478,7 @@ int Http2Connection::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* 
   const auto found = connection.streams_.find(id);
   if (found == connection.streams_.end()) return 0;
   std::unique_ptr<Http2Stream> stream = std::move(found->second);
+  connection.closed_.Add(id, stream->remote_ended_);
   connection.streams_.erase(found);
   connection.active_ms_ = connection.context_.loop.now_ms();
   std::erase(connection.writable_, stream.get());

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/token_bucket.h"
+#include "http/closed_streams.h"
 #include "http/codec.h"
 #include "http/stream.h"
 
@@ -87,6 +88,8 @@ class Http2Connection : protected ByteStream::Handler {
   Http2Stream& Adopt(std::unique_ptr<Http2Stream> stream, int32_t id);
   size_t stream_count() const { return streams_.size(); }
   void BeginDrain();
+  // No more streams from now on.
+  void FinishDrain();
   void EndNow();
   // Says GOAWAY with `code`, once, and ends.
   void Break(std::string_view detail, uint32_t code);
@@ -130,6 +133,8 @@ class Http2Connection : protected ByteStream::Handler {
   void Feed(std::span<const uint8_t> bytes);
   Http2Stream* Find(int32_t id);
   int Spend(TokenBucket& bucket);
+  // False: the connection is over because of it.
+  bool MayComeOn(int32_t id, uint8_t type);
   void Flush();
   void CloseAll(StreamError error);
   void MaybeFinish();
@@ -143,7 +148,10 @@ class Http2Connection : protected ByteStream::Handler {
   bool settings_seen_ = false;
   uint64_t block_begun_ms_ = 0;  // a header block that goes on in CONTINUATION
   uint64_t active_ms_ = 0;
-  bool draining_ = false;
+  int32_t last_opened_ = 0;  // by the peer of a server
+  ClosedStreams closed_;
+  bool draining_ = false;  // the peer is told to open no more
+  bool drained_ = false;   // and cannot any more
   bool peer_goes_ = false;
   bool closing_ = false;
   bool ended_ = false;

@@ -89,6 +89,8 @@ class Http2Server final : public ServerConnection, public Http2Connection {
   void OnTimer() {
     if (ended()) return;
     const uint64_t now = context_.loop.now_ms();
+    // A peer that has not answered by now will not.
+    if (going_away()) FinishDrain();
     if (const uint64_t since = OwedSinceMs(); since != 0 && now - since >= header_ms_) {
       Break("a preface or header block did not come to its end in time", NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (stream_count() == 0 && now - active_ms() >= idle_ms_) {
