@@ -81,6 +81,7 @@ void Exchange::Reset() {
   request_messages_.Reset();
   response_messages_.Reset();
   extra_headers_.clear();
+  cors_headers_.clear();
   collected_ = nullptr;
   local_head_.headers.clear();
   local_head_.status = 0;

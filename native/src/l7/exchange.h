@@ -95,6 +95,7 @@ class Exchange final : public http::ServerStream::Handler, private FilterContext
   Next AbortByFault();
   Next RunCors();
   Next TakeRoute();
+  void EditLocalHead();
   void ReplyRedirect();
   void ReplyDirect();
   void CheckCollected();
@@ -140,6 +141,7 @@ class Exchange final : public http::ServerStream::Handler, private FilterContext
   std::shared_ptr<const security::VerifiedToken> token_;
   std::vector<std::unique_ptr<Filter>> filters_;  // all that were begun: they may be on the stack
   std::vector<http::Header> extra_headers_;       // of the answer
+  std::vector<http::Header> cors_headers_;        // in place of the server's
   std::function<void(std::string_view, bool)> collected_;
   size_t collect_max_ = 0;
 

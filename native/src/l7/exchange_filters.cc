@@ -96,11 +96,11 @@ Next Exchange::RunCors() {
   const CorsProgram& cors = *route_->cors;
   const bool allowed = AllowsOrigin(cors, head_->headers.Get(HeaderId::kOrigin));
   if (!IsPreflight(*head_)) {
-    if (allowed) AddCorsHeaders(cors, *head_, arena_, extra_headers_);
+    if (allowed) AddCorsHeaders(cors, *head_, arena_, cors_headers_);
     return Next::kContinue;
   }
   if (!allowed && !cors.ignore_unmatched_preflights && !cors.gateway_api) return Next::kContinue;
-  if (allowed) AddPreflightHeaders(cors, *head_, arena_, extra_headers_);
+  if (allowed) AddPreflightHeaders(cors, *head_, arena_, cors_headers_);
   LocalReply reply;
   reply.status = 200;
   reply.details = "cors_response";

@@ -16,23 +16,28 @@ void Exchange::Reply(const LocalReply& reply) {
   record_.details = arena_.Copy(reply.details);
   router_.Stop();
   local_body_ = WriteLocalReply(reply, grpc_, arena_, local_head_);
-  if (route_ != nullptr && reply.details == "direct_response" && !route_->response_headers.empty()) {
-    FormatContext context;
-    context.request = head_;
-    context.response = &local_head_;
-    context.downstream = &downstream_->info;
-    context.route_name = route_->name;
-    context.status = local_head_.status;
-    context.flags = record_.flags;
-    context.start_unix_ms = record_.start_unix_ms;
-    route_->response_headers.Apply(local_head_.headers, context);
-  }
+  EditLocalHead();
   response_ = Response::kPrepared;
   if (beginning_) {
     services_.context.loop.AtEndOfTurn(reply_task_);
   } else {
     SendPrepared();
   }
+}
+
+// What a route does to responses it does to ours as well, but not to the answers of CORS: those are the browser's.
+void Exchange::EditLocalHead() {
+  if (stage_ == Stage::kForwarded) return router_.EditResponse(local_head_);
+  if (route_ == nullptr || route_->response_headers.empty() || stage_ == Stage::kCors) return;
+  FormatContext context;
+  context.request = head_;
+  context.response = &local_head_;
+  context.downstream = &downstream_->info;
+  context.route_name = route_->name;
+  context.status = local_head_.status;
+  context.flags = record_.flags;
+  context.start_unix_ms = record_.start_unix_ms;
+  route_->response_headers.Apply(local_head_.headers, context);
 }
 
 void Exchange::SendPrepared() {
@@ -58,6 +63,8 @@ void Exchange::OnUpstreamHead(http::ResponseHead& head, bool end) {
 
 void Exchange::SendHead(http::ResponseHead& head, bool end) {
   http::HeaderMap& headers = head.headers;
+  // A server may have an opinion of its own, but browsers take one only.
+  for (const http::Header& each : cors_headers_) headers.Set(each.name, each.value);
   for (const http::Header& each : extra_headers_) headers.AddView(each);
   headers.Set(HeaderId::kServer, chain_->settings->server_name);
   if (headers.Find(HeaderId::kDate) == nullptr) {

@@ -436,6 +436,7 @@ TEST_F(ExchangeTest, RefusesPathsThatHaveNoNormalForm) {
   AddRoute();
   Publish();
   EXPECT_EQ(Ask({.path = "/a%00b"}).status, 400);
+  EXPECT_EQ(Ask({.path = "/a?b#c"}).status, 400);
   Ask({.path = "/x/../admin"});
   EXPECT_EQ(Asked(0).path, "/admin");
 }

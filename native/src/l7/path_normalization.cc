@@ -94,8 +94,10 @@ std::string MergeSlashes(std::string_view path) {
 }  // namespace
 
 std::optional<std::string_view> NormalizePath(std::string_view whole, PathForm form, Arena& arena) {
+  // A fragment is nobody's but the client's: behind it may stand what another server takes for the path.
+  if (whole.find('#') != std::string_view::npos) return std::nullopt;
+  if (form == PathForm::kNone) return whole;
   const std::string_view path = whole.substr(0, whole.find('?'));
-  if (form == PathForm::kNone) return path.find('#') == std::string_view::npos ? std::optional(whole) : std::nullopt;
   const bool merge = form != PathForm::kBase;
   if (!path.starts_with('/')) return whole;  // "*", or empty for CONNECT
   if (IsPlain(path, merge)) return whole;

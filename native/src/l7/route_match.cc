@@ -10,28 +10,8 @@
 namespace weft::l7 {
 namespace {
 
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-std::string DecodeQuery(std::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && HexValue(text[i + 1]) >= 0 && HexValue(text[i + 2]) >= 0) {
-      decoded += static_cast<char>(HexValue(text[i + 1]) << 4 | HexValue(text[i + 2]));
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
-}
-
-// The first value of a parameter; nullopt: it is absent.
-std::optional<std::string> QueryValue(std::string_view path, std::string_view name) {
+// The first value of a parameter, as it is written; nullopt: it is absent.
+std::optional<std::string_view> QueryValue(std::string_view path, std::string_view name) {
   const size_t mark = path.find('?');
   std::string_view query = mark == std::string_view::npos ? std::string_view() : path.substr(mark + 1);
   while (!query.empty()) {
@@ -39,8 +19,7 @@ std::optional<std::string> QueryValue(std::string_view path, std::string_view na
     const std::string_view pair = query.substr(0, end);
     query.remove_prefix(std::min(end + 1, query.size()));
     const size_t equals = std::min(pair.find('='), pair.size());
-    if (DecodeQuery(pair.substr(0, equals)) != name) continue;
-    return DecodeQuery(pair.substr(std::min(equals + 1, pair.size())));
+    if (pair.substr(0, equals) == name) return pair.substr(std::min(equals + 1, pair.size()));
   }
   return std::nullopt;
 }
@@ -157,7 +136,7 @@ bool RouteMatch::MatchesRest(const MatchContext& context) const {
 
 bool RouteMatch::MatchesQuery(const http::RequestHead& request) const {
   return std::ranges::all_of(query_, [&](const NamedMatch& each) {
-    const std::optional<std::string> value = QueryValue(request.path, each.name);
+    const std::optional<std::string_view> value = QueryValue(request.path, each.name);
     return value && each.value.Matches(*value);
   });
 }

@@ -70,11 +70,11 @@ TEST_F(MatchTest, LinesOfOneHeaderAreComparedJoined) {
   EXPECT_TRUE(Holds(match));
 }
 
-TEST_F(MatchTest, QueryParametersAreDecoded) {
+TEST_F(MatchTest, QueryParametersAreComparedAsTheyAreWritten) {
   HttpMatch match;
   QueryMatch* query = match.add_query();
   query->set_name("y");
-  query->mutable_value()->set_exact("/a");
+  query->mutable_value()->set_exact("%2Fa");
   EXPECT_TRUE(Holds(match));
   query->set_name("z");
   query->mutable_value()->set_present(true);

@@ -339,17 +339,20 @@ void Router::OnAttemptHead(http::ResponseHead& head, bool end) {
 }
 
 void Router::EditResponse(http::ResponseHead& head) {
+  static const HeaderEdits kNone;
   const RouteProgram& route = request_->route;
+  // Where nothing could be drawn there is no destination.
+  const HeaderEdits& own = weighted_ == nullptr ? kNone : weighted_->response_headers;
   const bool several = forward().clusters.size() > 1;
-  const HeaderEdits& first = several ? weighted_->response_headers : route.response_headers;
-  const HeaderEdits& second = several ? route.response_headers : weighted_->response_headers;
+  const HeaderEdits& first = several ? own : route.response_headers;
+  const HeaderEdits& second = several ? route.response_headers : own;
   if (first.empty() && second.empty()) return;
   RequestRecord& record = request_->record;
   FormatContext context;
   context.request = &request_->head;
   context.response = &head;
   context.downstream = &request_->downstream.info;
-  context.upstream_host = record.endpoint->address_text();
+  if (record.endpoint) context.upstream_host = record.endpoint->address_text();
   context.route_name = route.name;
   context.status = head.status;
   context.flags = record.flags;

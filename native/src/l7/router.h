@@ -66,6 +66,8 @@ class Router final : private UpstreamRequest::Owner {
   std::span<const uint8_t> held_body() { return buffer_.unsent(); }
   // More of it than usual may be held, until Start: somebody wants to see it.
   void HoldUpTo(size_t bytes);
+  // The response headers that the route and its destination ask for.
+  void EditResponse(http::ResponseHead& head);
   void PauseResponse() { upstream_.PauseBody(); }
   void ResumeResponse() { upstream_.ResumeBody(); }
   // Nobody waits for an answer any more, or it is there. What is going on upstream is reset unless it is over.
@@ -106,7 +108,6 @@ class Router final : private UpstreamRequest::Owner {
   void OnPerTryTimeout();
   void Pump();
   void Hold();
-  void EditResponse(http::ResponseHead& head);
   void ResponseDone();
   const ForwardProgram& forward() const { return request_->route.forward; }
   uint32_t Random() { return static_cast<uint32_t>(services_.random.Next() >> 32); }

@@ -23,11 +23,16 @@ class RouterTest : public test::ExchangeTest {
 };
 
 TEST_F(RouterTest, LimitsTheWholeExchange) {
-  AddRoute().mutable_forward()->set_timeout_ms(20);
+  Route& route = AddRoute();
+  route.mutable_forward()->set_timeout_ms(20);
+  HeaderValue& header = *route.mutable_response_headers()->add_set();
+  header.set_name("x-rule");
+  header.set_value("slow");
   Publish();
   FakeServerStream& client = Ask();
   FakeClientStream& upstream = Asked(0);
   AwaitAnswer(client);
+  EXPECT_EQ(FieldIn(client.fields, "x-rule"), "slow");
   EXPECT_EQ(client.status, 504);
   EXPECT_EQ(client.body, "upstream request timeout");
   EXPECT_TRUE(upstream.reset);
