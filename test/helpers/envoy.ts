@@ -13,11 +13,12 @@ export interface EnvoyTls {
   readonly peerPrefix: string;
 }
 
-/** Plain TCP in on `port`, CONNECT to `authority` out to the agent at `agentIp`:15008. */
+/** Plain TCP in on `port`, CONNECT to `authority` out to the agent or waypoint at `agentIp`, port 15008 if nothing else is said. */
 export function hboneClient(options: {
   readonly port: number;
   readonly authority: string;
   readonly agentIp: string;
+  readonly agentPort?: number;
   readonly tls: EnvoyTls;
 }): object {
   return {
@@ -46,7 +47,7 @@ export function hboneClient(options: {
         {
           name: "agent",
           connect_timeout: "5s",
-          ...endpoint("agent", options.agentIp, 15008),
+          ...endpoint("agent", options.agentIp, options.agentPort ?? 15008),
           typed_extension_protocol_options: {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
               "@type": `${TYPE}extensions.upstreams.http.v3.HttpProtocolOptions`,
