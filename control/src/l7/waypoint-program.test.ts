@@ -1,8 +1,16 @@
 import { fromBinary, toJson } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ClusterSchema, DestinationSchema, EndpointsSchema, type Route, RouteGroupSchema } from "#proto/l7_pb.ts";
+import {
+  ClusterSchema,
+  DestinationSchema,
+  EndpointsSchema,
+  type Route,
+  RouteGroupSchema,
+  SettingsSchema,
+} from "#proto/l7_pb.ts";
 import type { Problem } from "../model/fields.ts";
+import { gatewayFacts } from "../model/gateway.ts";
 import { MeshModel } from "../model/mesh-model.ts";
 import { podFacts } from "../model/pod.ts";
 import { serviceDefinition } from "../model/service.ts";
@@ -133,6 +141,29 @@ function endpoints(program: WaypointProgram, name: string) {
 const to = (subset: string, weight?: number) => ({
   destination: { host: "reviews", subset },
   ...(weight === undefined ? {} : { weight }),
+});
+
+describe("the settings of a waypoint", () => {
+  it("tell servers who the client is where its Gateway asks for that", () => {
+    const mesh = bookinfo();
+    const program = mesh.program();
+    const xfcc = () => {
+      const message = program.tables.Settings.get("settings")?.message ?? new Uint8Array();
+      return fromBinary(SettingsSchema, message).xfccFromPeer;
+    };
+    const annotate = (value: string) => {
+      const annotations = { "ambient.istio.io/xfcc-include-client-identity": value };
+      const metadata = { namespace: "default", name: "waypoint", annotations };
+      mesh.model.gateways.upsert(gatewayFacts({ metadata, spec: { gatewayClassName: "istio-waypoint" } }));
+      return program.flush().size;
+    };
+    expect(xfcc()).toBe(false);
+    expect(annotate("true")).toBe(1);
+    expect(xfcc()).toBe(true);
+    expect(annotate("true")).toBe(0);
+    annotate("false");
+    expect(xfcc()).toBe(false);
+  });
 });
 
 describe("a service without a VirtualService", () => {

@@ -59,6 +59,8 @@ type NameOf<T extends L7TypeUrl> = T extends `type.googleapis.com/weft.l7.${infe
 type ProgramType = NameOf<L7TypeUrl>;
 
 const SETTINGS = "settings";
+/** Servers are told in x-forwarded-client-cert who the client is; without it nobody is, and what clients say is removed. */
+const XFCC_ANNOTATION = "ambient.istio.io/xfcc-include-client-identity";
 const OWN_TELEMETRY = "waypoint";
 const SESSION_HEX_DIGITS = 8;
 /** Who uses clusters beside services. */
@@ -82,6 +84,7 @@ export class WaypointProgram {
   readonly #dirtyServices = new Set<string>();
   readonly #dirtyWorkloads = new Set<string>();
   #dirtySettings = true;
+  #xfccFromPeer = false;
   /** A provider's service is not there, and may come. */
   #missesProvider = false;
   readonly #stop: () => void;
@@ -128,6 +131,7 @@ export class WaypointProgram {
 
   /** Brings the tables up to date. What has changed of them is told by the next `flush`. */
   derive(): void {
+    this.#followGateway();
     for (const key of this.#dirtyServices) this.#guarded("service", key, () => this.#deriveService(key));
     for (const uid of this.#dirtyWorkloads) this.#guarded("workload", uid, () => this.#deriveWorkload(uid));
     if (this.#dirtySettings) this.#guarded("waypoint", this.waypoint.name, () => this.#deriveSettings());
@@ -135,6 +139,16 @@ export class WaypointProgram {
     this.#dirtyServices.clear();
     this.#dirtyWorkloads.clear();
     this.#dirtySettings = false;
+  }
+
+  /** What its Gateway says of the program as a whole. */
+  #followGateway(): void {
+    const { namespace, name } = this.waypoint;
+    const gateway = this.#world.model.gateways.get(`${namespace}/${name}`);
+    const xfcc = gateway?.annotations[XFCC_ANNOTATION] === "true";
+    if (xfcc === this.#xfccFromPeer) return;
+    this.#xfccFromPeer = xfcc;
+    this.#dirtySettings = true;
   }
 
   /** The objects that parts of it are made of. */
@@ -400,6 +414,7 @@ export class WaypointProgram {
       clusterId: model.settings.clusterId,
       pathNormalization: config.pathNormalization,
       trustedProxies: config.trustedProxies,
+      xfccFromPeer: this.#xfccFromPeer,
       proxyName: `${name}.${namespace}`,
       telemetry: OWN_TELEMETRY,
       policies: targets.flatMap((target) => policies?.policiesFor(target) ?? []),
