@@ -94,7 +94,7 @@ TEST_F(FaultTest, ForgetsADelayedRequestWhoseClientLeft) {
   Publish();
   FakeServerStream& client = Ask();
   On([&] { client.Leave(); });
-  EXPECT_EQ(record().flags, "DC,DI");
+  EXPECT_EQ(record().flags, "DI,DC");
   FakeServerStream& next = Ask();
   AwaitRequests(1);
   EXPECT_EQ(cluster().requests(), 1u);

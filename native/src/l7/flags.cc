@@ -6,8 +6,8 @@ namespace weft::l7 {
 namespace {
 
 constexpr std::array<const char*, static_cast<size_t>(Flag::kCount)> kTexts{
-    "UH", "UF", "UO", "NR",   "URX",  "NC", "DT", "DC",  "LH",  "UT",    "LR", "UR", "UC",
-    "DI", "FI", "RL", "UAEX", "RLSE", "IH", "SI", "DPE", "UPE", "UMSDR", "OM", "DF", "DR"};
+    "DI", "URX", "FI",   "UO",   "UF", "NC", "UH",  "NR",  "DT",    "LH", "UT", "LR", "UR",
+    "UC", "RL",  "UAEX", "RLSE", "IH", "SI", "DPE", "UPE", "UMSDR", "OM", "DF", "DC", "DR"};
 
 }  // namespace
 

@@ -5,23 +5,23 @@
 
 namespace weft::l7 {
 
-// Response flags of access logs and metrics (the short names, in this order).
+// Response flags of access logs and metrics. Of a request that has several, Envoy writes the one first that it set
+// first: a delay, that there are no retries left, and then why. This order gives the same.
 enum class Flag : uint8_t {
-  kUH,
-  kUF,
-  kUO,
-  kNR,
+  kDI,
   kURX,
+  kFI,
+  kUO,
+  kUF,
   kNC,
+  kUH,
+  kNR,
   kDT,
-  kDC,
   kLH,
   kUT,
   kLR,
   kUR,
   kUC,
-  kDI,
-  kFI,
   kRL,
   kUAEX,
   kRLSE,
@@ -32,6 +32,7 @@ enum class Flag : uint8_t {
   kUMSDR,
   kOM,
   kDF,
+  kDC,
   kDR,
   kCount,
 };
@@ -42,7 +43,7 @@ class Flags {
   void Set(Flag flag) { bits_ |= 1u << static_cast<uint32_t>(flag); }
   bool Has(Flag flag) const { return (bits_ >> static_cast<uint32_t>(flag) & 1u) != 0; }
   uint32_t bits() const { return bits_; }
-  // "UF,URX", or "-".
+  // "URX,UF", or "-".
   std::string Text() const;
 
  private:

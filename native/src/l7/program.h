@@ -207,6 +207,7 @@ struct ChainEntry {
 struct Program {
   uint64_t version = 0;
   std::shared_ptr<const SettingsProgram> settings;
+  std::shared_ptr<const telemetry::TelemetryProgram> telemetry;  // of what has no chain; null: none
   std::unordered_map<SocketAddress, ChainEntry> by_address;
   std::unordered_map<std::string, ChainEntry> by_host;  // "hostname:port"
   std::map<std::string, std::shared_ptr<const ListenerProgram>> listeners;

@@ -188,9 +188,13 @@ std::shared_ptr<const ChainProgram> ProgramStore::Resolve(const ChainParts& part
   chain->rate_limits = parts.rate_limits;
   chain->settings = settings_;
   chain->security = security_.Resolve(Joined(settings_->policies, parts.policies), Joined(settings_->jwt, parts.jwt));
-  const std::string& telemetry = parts.telemetry.empty() ? settings_->telemetry : parts.telemetry;
-  if (const auto found = telemetry_.find(telemetry); found != telemetry_.end()) chain->telemetry = found->second;
+  chain->telemetry = FindTelemetry(parts.telemetry.empty() ? settings_->telemetry : parts.telemetry);
   return chain;
+}
+
+std::shared_ptr<const telemetry::TelemetryProgram> ProgramStore::FindTelemetry(const std::string& name) const {
+  const auto found = telemetry_.find(name);
+  return found == telemetry_.end() ? nullptr : found->second;
 }
 
 void ProgramStore::Build() {
@@ -198,6 +202,7 @@ void ProgramStore::Build() {
   auto next = everything_changed_ || !program_ ? std::make_shared<Program>() : std::make_shared<Program>(*program_);
   next->version = program_ ? program_->version + 1 : 1;
   next->settings = settings_;
+  next->telemetry = FindTelemetry(settings_->telemetry);
   if (everything_changed_) {
     for (const auto& [name, parts] : listeners_) {
       auto listener = std::make_shared<ListenerProgram>(parts.listener);

@@ -85,6 +85,8 @@ class ProgramStore {
   Status SetRouteGroup(const std::string& name, std::string_view bytes);
   void Remove(const ResourceName& removed);
   std::shared_ptr<const ChainProgram> Resolve(const ChainParts& parts) const;
+  // Null: there is none of this name.
+  std::shared_ptr<const telemetry::TelemetryProgram> FindTelemetry(const std::string& name) const;
   void Build();
   void ForgetAddresses(const std::string& destination, Program& program) const;
   void AddAddresses(const std::string& destination, Program& program) const;

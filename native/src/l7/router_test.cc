@@ -142,7 +142,7 @@ TEST_F(RouterTest, SaysThatItHasRetried) {
   EXPECT_EQ(client.body,
             "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote "
             "connection failure, transport failure reason: delayed connect error: Connection refused");
-  EXPECT_EQ(record().flags, "UF,URX");
+  EXPECT_EQ(record().flags, "URX,UF");
   EXPECT_EQ(record().attempts, 3u);
   EXPECT_EQ(cluster().endpoints[0]->outcomes.size(), 3u);
 }

@@ -185,6 +185,7 @@ void L7Worker::RecordRefusal(const StreamInfo& client, l7::Flag flag, std::strin
   record.client = client.remote;
   record.flags.Set(flag);
   record.termination_details = why;
+  if (program_) record.telemetry = program_->telemetry.get();
   records().OnRecord(record);
 }
 

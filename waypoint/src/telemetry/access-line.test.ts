@@ -35,7 +35,7 @@ function logged(init: Parameters<typeof create<typeof AccessLogSchema>>[1], reco
 describe("default format", () => {
   it("has the 22 fields", () => {
     expect(compileText(parseFormat(DEFAULT_TEXT_FORMAT), HOST)(FULL)).toBe(
-      '[2026-01-02T03:04:05.678Z] "GET /old/1 HTTP/2" 503 UF,URX ' +
+      '[2026-01-02T03:04:05.678Z] "GET /old/1 HTTP/2" 503 URX,UF ' +
         "upstream_reset_before_response_started{remote_connection_failure} why it ended " +
         '"delayed_connect_error:_Connection_refused" 11 5000000000 12 9 "192.0.2.1" "curl/8 é" ' +
         '"6a7e0b1c-0000-9000-8000-000000000000" "reviews:9080" "10.1.0.7:9080" ' +
@@ -76,7 +76,7 @@ describe("operators", () => {
     ["%EMIT_TIME(%6f)%", "690595"],
     ["%REQUEST_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION%", "0 10 1"],
     ["%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", "upstream_reset_before_response_started{remote connection failure}"],
-    ["%RESPONSE_FLAGS_LONG%", "UpstreamConnectionFailure,UpstreamRetryLimitExceeded"],
+    ["%RESPONSE_FLAGS_LONG%", "UpstreamRetryLimitExceeded,UpstreamConnectionFailure"],
     [
       "%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS(NUMBER)% %GRPC_STATUS_NUMBER%",
       "Unavailable UNAVAILABLE 14 14",

@@ -10,7 +10,7 @@ it("numbers flags as the engine does", () => {
 
 it("joins several, and has a dash for none", () => {
   expect(flagsText(0)).toBe("-");
-  expect(flagsText(0b10010)).toBe("UF,URX");
-  expect(longFlagsText(0b10010)).toBe("UpstreamConnectionFailure,UpstreamRetryLimitExceeded");
+  expect(flagsText(0b10010)).toBe("URX,UF");
+  expect(longFlagsText(0b10010)).toBe("UpstreamRetryLimitExceeded,UpstreamConnectionFailure");
   expect(envoyFlags(0b10010)).toBe(0x8020n);
 });

@@ -2,21 +2,20 @@
 
 /** Short name, long name, Envoy's bit. In the order of the enum Flag. */
 export const FLAGS = [
-  ["UH", "NoHealthyUpstream", 0x2],
-  ["UF", "UpstreamConnectionFailure", 0x20],
-  ["UO", "UpstreamOverflow", 0x80],
-  ["NR", "NoRouteFound", 0x100],
+  ["DI", "DelayInjected", 0x200],
   ["URX", "UpstreamRetryLimitExceeded", 0x8000],
+  ["FI", "FaultInjected", 0x400],
+  ["UO", "UpstreamOverflow", 0x80],
+  ["UF", "UpstreamConnectionFailure", 0x20],
   ["NC", "NoClusterFound", 0x1000000],
+  ["UH", "NoHealthyUpstream", 0x2],
+  ["NR", "NoRouteFound", 0x100],
   ["DT", "DurationTimeout", 0x400000],
-  ["DC", "DownstreamConnectionTermination", 0x4000],
   ["LH", "FailedLocalHealthCheck", 0x1],
   ["UT", "UpstreamRequestTimeout", 0x4],
   ["LR", "LocalReset", 0x8],
   ["UR", "UpstreamRemoteReset", 0x10],
   ["UC", "UpstreamConnectionTermination", 0x40],
-  ["DI", "DelayInjected", 0x200],
-  ["FI", "FaultInjected", 0x400],
   ["RL", "RateLimited", 0x800],
   ["UAEX", "UnauthorizedExternalService", 0x1000],
   ["RLSE", "RateLimitServiceError", 0x2000],
@@ -27,6 +26,7 @@ export const FLAGS = [
   ["UMSDR", "UpstreamMaxStreamDurationReached", 0x80000],
   ["OM", "OverloadManagerTerminated", 0x2000000],
   ["DF", "DnsResolutionFailed", 0x4000000],
+  ["DC", "DownstreamConnectionTermination", 0x4000],
   ["DR", "DownstreamRemoteReset", 0x10000000],
 ] as const;
 
@@ -34,7 +34,7 @@ export const FLAGS = [
 const shortTexts = new Map<number, string>([[0, "-"]]);
 const MAX_TEXTS = 1024;
 
-/** `UF,URX`, or `-`. */
+/** `URX,UF`, or `-`. */
 export function flagsText(bits: number): string {
   const known = shortTexts.get(bits);
   if (known !== undefined) return known;
@@ -43,7 +43,7 @@ export function flagsText(bits: number): string {
   return text;
 }
 
-/** `UpstreamConnectionFailure,UpstreamRetryLimitExceeded`, or `-`. */
+/** `UpstreamRetryLimitExceeded,UpstreamConnectionFailure`, or `-`. */
 export function longFlagsText(bits: number): string {
   return bits === 0 ? "-" : named(bits, 1);
 }

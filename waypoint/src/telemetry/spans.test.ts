@@ -115,7 +115,7 @@ describe("spans", () => {
       "peer.address": "192.0.2.1",
       request_size: "11",
       response_size: "5000000000",
-      response_flags: "UF,URX",
+      response_flags: "URX,UF",
       upstream_cluster: "inbound-vip|9080|http|reviews.default.svc.cluster.local",
       "upstream_cluster.name": "inbound-vip|9080|http|reviews.default.svc.cluster.local",
       "grpc.path": "/reviews/1?x=y",
