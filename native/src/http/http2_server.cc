@@ -194,6 +194,11 @@ void ServerHttp2Stream::Refuse(uint16_t status, std::string_view detail) {
   connection_.FlushSoon();
 }
 
+// RFC 9110 section 8.6. Servers that speak HTTP/1 send one all the same, and clients that speak HTTP/2 refuse it.
+bool MayHaveLength(uint16_t status) { return status >= 200 && status != 204; }
+
+std::string_view NameOf(const nghttp2_nv& field) { return {reinterpret_cast<const char*>(field.name), field.namelen}; }
+
 void ServerHttp2Stream::SendInformational(const ResponseHead& head) {
   if (id_ < 0 || answered_) return;
   const std::string status = std::to_string(head.status);
@@ -215,8 +220,9 @@ void ServerHttp2Stream::SendHead(const ResponseHead& head, bool end) {
   AddField(fields, ":status", {status, 3});
   AddFields(fields, head.headers);
   char length[24];
-  if (head.content_length && head.headers.Find(HeaderId::kContentLength) == nullptr && head.status >= 200 &&
-      head.status != 204) {
+  if (!MayHaveLength(head.status)) {
+    std::erase_if(fields, [](const nghttp2_nv& field) { return NameOf(field) == "content-length"; });
+  } else if (head.content_length && head.headers.Find(HeaderId::kContentLength) == nullptr) {
     const auto written = std::to_chars(length, length + sizeof length, *head.content_length);
     AddField(fields, "content-length", {length, static_cast<size_t>(written.ptr - length)});
   }

@@ -78,6 +78,7 @@ class PairTest : public testing::TestWithParam<bool>,
   void OnHead(ResponseHead& head, bool end) override {
     status_ = head.status;
     upgraded_ = head.upgraded;
+    length_ = head.content_length.has_value();
     if (end) ended_ = true;
   }
   void OnResponseEnd(const HeaderMap* trailers) override {
@@ -115,7 +116,7 @@ class PairTest : public testing::TestWithParam<bool>,
   std::unique_ptr<ClientConnection> client_;
   ServerStream* request_ = nullptr;
   std::string seen_, body_, trailer_, upgrade_;
-  bool request_ended_ = false, ended_ = false, bad_ = false, writable_ = false, upgraded_ = false;
+  bool request_ended_ = false, ended_ = false, bad_ = false, writable_ = false, upgraded_ = false, length_ = false;
   bool server_down_ = false, client_down_ = false;
   uint16_t status_ = 0, informational_ = 0;
   std::vector<StreamError> closed_;
@@ -149,6 +150,23 @@ TEST_P(PairTest, CarriesBodiesWithTrailers) {
   On([&] { Answer(204, ""); });
   RunUntil([&] { return closed_.size() == 2; });
   EXPECT_EQ(status_, 204);
+}
+
+TEST_P(PairTest, AnAnswerWithoutContentHasNoLength) {
+  On([&] { EXPECT_NE(Get(true), nullptr); });
+  RunUntil([&] { return request_ != nullptr; });
+  On([&] {
+    Arena arena;
+    ResponseHead head(arena);
+    head.status = 204;
+    head.content_length = 5;
+    head.headers.Add("content-length", "5");
+    request_->SendHead(head, true);
+  });
+  RunUntil([&] { return closed_.size() == 2; });
+  EXPECT_EQ(status_, 204);
+  EXPECT_FALSE(length_);
+  EXPECT_EQ(closed_, (std::vector<StreamError>{StreamError::kNone, StreamError::kNone}));
 }
 
 TEST_P(PairTest, ALargeBodyWaitsForRoom) {
