@@ -144,7 +144,7 @@ describe("stock kubectl on a playground", () => {
 
   it("says what it does not offer", async () => {
     expect((await bed.try("port-forward", "service/web", "9999:80")).stderr).toContain(
-      'does not offer an upgrade for "portforward"',
+      "portforward to weft (not to kubectl)",
     );
     expect((await bed.try("get", "statefulsets")).stderr).toContain("doesn't have a resource type");
     expect((await bed.try("get", "--raw", "/apis/apps/v1/nonsense")).stderr).toContain(

@@ -193,7 +193,9 @@ export class ApiServer {
         throw notOffered(`an upgrade for "${subresource ?? ""}"`);
       }
       if (request.headers.upgrade?.toLowerCase() !== "websocket") {
-        throw badRequest(`${subresource} is offered over WebSocket only (kubectl 1.31 or later)`);
+        throw badRequest(
+          `${subresource} is offered over WebSocket only: exec to kubectl 1.31 or later, portforward to weft (not to kubectl)`,
+        );
       }
       const pod = this.#parts.registry.get(call.resource, namespace, name) as Pod;
       this.#parts.kubelets.upgrade({ pod, verb: subresource, query: call.query }, request, socket, head);
