@@ -22,20 +22,13 @@ import {
 } from "#lib/kube/types.ts";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { NetworkMode, TunnelProtocol, type Workload, WorkloadStatus } from "#proto/workload_pb.ts";
+import { ANYWHERE } from "../../test/helpers/control-ports.ts";
 import { DeltaClient, type DeltaClientOptions } from "../../test/helpers/delta-client.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 import { type Control, startControl } from "./app.ts";
 import { Authority } from "./ca/authority.ts";
 import { newSerialNumber, newSigningKey, pemOf } from "./ca/keys.ts";
 import { controlConfig } from "./config.ts";
-
-const ANYWHERE = {
-  SECURE_GRPC_ADDR: "127.0.0.1:0",
-  HTTP_ADDR: "127.0.0.1:0",
-  MONITORING_ADDR: "127.0.0.1:0",
-  HTTPS_ADDR: "127.0.0.1:0",
-  ADMIN_ADDR: "127.0.0.1:0",
-};
 
 function pod(name: string, more: { node?: string; ip?: string; labels?: Record<string, string>; ready?: string } = {}) {
   const { node = "node-1", ip = "10.1.0.1", labels = { app: "web" }, ready = "True" } = more;

@@ -9,18 +9,12 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import { NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS } from "#lib/kube/types.ts";
 import { ADDRESS_TYPE, CREATE_CERTIFICATE_METHOD, DELTA_ADS_METHOD } from "#lib/xds/types.ts";
+import { ANYWHERE } from "../../test/helpers/control-ports.ts";
 import { DeltaClient, type DeltaClientOptions } from "../../test/helpers/delta-client.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 import { type Control, startControl } from "./app.ts";
 import { controlConfig } from "./config.ts";
 
-const ANYWHERE = {
-  SECURE_GRPC_ADDR: "127.0.0.1:0",
-  HTTP_ADDR: "127.0.0.1:0",
-  MONITORING_ADDR: "127.0.0.1:0",
-  HTTPS_ADDR: "127.0.0.1:0",
-  ADMIN_ADDR: "127.0.0.1:0",
-};
 const PATIENCE_MS = 60_000;
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 

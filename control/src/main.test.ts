@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import { NAMESPACES } from "#lib/kube/types.ts";
+import { ANYWHERE } from "../../test/helpers/control-ports.ts";
 import { FakeKube } from "../../test/helpers/fake-kube.ts";
 
 const LAUNCHER = fileURLToPath(new URL("../bin/weft-control", import.meta.url));
@@ -42,11 +43,7 @@ describe("weft-control", () => {
       env: {
         PATH: process.env.PATH ?? "",
         KUBECONFIG: join(dir, "config"),
-        SECURE_GRPC_ADDR: "127.0.0.1:0",
-        HTTP_ADDR: "127.0.0.1:0",
-        MONITORING_ADDR: "127.0.0.1:0",
-        HTTPS_ADDR: "127.0.0.1:0",
-        ADMIN_ADDR: "127.0.0.1:0",
+        ...ANYWHERE,
         ...env,
       },
     });

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
 import { eventually } from "#lib/eventually.ts";
+import { ANYWHERE } from "../helpers/control-ports.ts";
 
 const PROGRAM = resolve(import.meta.dirname, "../../control/bin/weft-control");
 const START_MS = 60_000;
@@ -29,11 +30,7 @@ export class ControlProcess {
       KUBECONFIG: kubeconfig,
       POD_NAME: name,
       POD_NAMESPACE: "istio-system",
-      SECURE_GRPC_ADDR: "127.0.0.1:0",
-      HTTP_ADDR: "127.0.0.1:0",
-      MONITORING_ADDR: "127.0.0.1:0",
-      HTTPS_ADDR: "127.0.0.1:0",
-      ADMIN_ADDR: "127.0.0.1:0",
+      ...ANYWHERE,
     };
     const control = new ControlProcess(spawn(PROGRAM, { env }));
     try {

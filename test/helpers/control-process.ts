@@ -5,6 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { eventually } from "#lib/eventually.ts";
+import { ANYWHERE } from "./control-ports.ts";
 
 const BIN = fileURLToPath(new URL("../../control/bin/weft-control", import.meta.url));
 const START_MS = 60_000;
@@ -25,17 +26,12 @@ export class ControlProcess {
     const contexts = [{ name: "c", context: { cluster: "c", user: "u" } }];
     const users = [{ name: "u", user: {} }];
     writeFileSync(kubeconfig, JSON.stringify({ "current-context": "c", clusters, contexts, users }));
-    const anywhere = "127.0.0.1:0";
     const child = spawn(BIN, {
       env: {
         PATH: process.env.PATH,
         KUBECONFIG: kubeconfig,
         POD_NAME: name,
-        SECURE_GRPC_ADDR: anywhere,
-        HTTP_ADDR: anywhere,
-        MONITORING_ADDR: anywhere,
-        HTTPS_ADDR: anywhere,
-        ADMIN_ADDR: anywhere,
+        ...ANYWHERE,
         ...env,
       },
       stdio: ["ignore", "pipe", "inherit"],

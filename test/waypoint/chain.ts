@@ -15,19 +15,13 @@ import type { KubeObject, ResourceType } from "#lib/kube/types.ts";
 import * as kinds from "#lib/kube/types.ts";
 import { type Control, startControl } from "../../control/src/app.ts";
 import { controlConfig } from "../../control/src/config.ts";
+import { ANYWHERE } from "../helpers/control-ports.ts";
 import { FakeKube } from "../helpers/fake-kube.ts";
 import { HboneClient } from "../helpers/hbone-client.ts";
 import { WaypointProcess } from "../helpers/waypoint-process.ts";
 import { Backend } from "./backend.ts";
 
 export const NAMESPACE = "shop";
-const ANYWHERE = {
-  SECURE_GRPC_ADDR: "127.0.0.1:0",
-  HTTP_ADDR: "127.0.0.1:0",
-  MONITORING_ADDR: "127.0.0.1:0",
-  HTTPS_ADDR: "127.0.0.1:0",
-  ADMIN_ADDR: "127.0.0.1:0",
-};
 const LOG = "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\n";
 /** Loaded machines are slow; nothing here waits for a time. */
 const PATIENCE_MS = 20_000;

@@ -47,7 +47,7 @@ spec:
   const becomes = (body: string, url = "http://web/") => chain.until((answer) => answer.body === body, url);
   const refused = async (why: RegExp, url = "http://web/"): Promise<Answer> => {
     const answer = await chain.until(({ status, body }) => status === 503 && why.test(body), url);
-    expect((await answer.line()).response_flags).toMatch(/^(URX,)?UF$/);
+    expect((await answer.line()).response_flags).toBe("URX,UF");
     return answer;
   };
 
@@ -165,7 +165,7 @@ spec:
     }
     const other = await chain.ask(`http://${VIP}/`, { headers: { host: "evil.example" } });
     expect(other.status).toBe(503);
-    expect((await other.line()).response_flags).toMatch(/^(URX,)?UF$/);
+    expect((await other.line()).response_flags).toBe("URX,UF");
     many.close();
     many.closeAllConnections();
   });

@@ -1,24 +1,6 @@
 /** How far each client of the control plane is: from `/debug/syncz` of its replicas. */
+import type { ClientSync, TypeSync } from "../../../control/src/xds/stream-state.ts";
 import type { MeshPod } from "../cluster/mesh-pods.ts";
-
-export interface TypeSync {
-  readonly type: string;
-  readonly sent: number;
-  readonly answered: number;
-  readonly lastSent?: string;
-  readonly lastAnswered?: string;
-  readonly error?: string;
-}
-
-export interface ClientSync {
-  readonly client: string;
-  readonly kind: string;
-  readonly node: string;
-  readonly version: string;
-  readonly gateway?: string;
-  readonly connected: string;
-  readonly types: readonly TypeSync[];
-}
 
 export interface ControlSync {
   readonly replica: string;

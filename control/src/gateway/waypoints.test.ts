@@ -17,18 +17,12 @@ import {
 } from "#lib/kube/types.ts";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, L7_TYPE_URLS } from "#lib/xds/types.ts";
 import { AddressSchema, type GatewayAddress } from "#proto/workload_pb.ts";
+import { ANYWHERE } from "../../../test/helpers/control-ports.ts";
 import { DeltaClient, type DeltaClientOptions } from "../../../test/helpers/delta-client.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
 import { type Control, startControl } from "../app.ts";
 import { controlConfig } from "../config.ts";
 
-const ANYWHERE = {
-  SECURE_GRPC_ADDR: "127.0.0.1:0",
-  HTTP_ADDR: "127.0.0.1:0",
-  MONITORING_ADDR: "127.0.0.1:0",
-  HTTPS_ADDR: "127.0.0.1:0",
-  ADMIN_ADDR: "127.0.0.1:0",
-};
 const MESH = { name: "mesh", port: 15008, protocol: "HBONE" };
 const WEB = "shop/web.shop.svc.cluster.local";
 

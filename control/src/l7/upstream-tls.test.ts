@@ -16,19 +16,13 @@ import {
 } from "#lib/kube/types.ts";
 import { L7_TYPE_URLS } from "#lib/xds/types.ts";
 import { type ClientTls, ClusterSchema } from "#proto/l7_pb.ts";
+import { ANYWHERE } from "../../../test/helpers/control-ports.ts";
 import { DeltaClient } from "../../../test/helpers/delta-client.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
 import { type Svid, TestCa } from "../../../test/helpers/pki.ts";
 import { type Control, startControl } from "../app.ts";
 import { controlConfig } from "../config.ts";
 
-const ANYWHERE = {
-  SECURE_GRPC_ADDR: "127.0.0.1:0",
-  HTTP_ADDR: "127.0.0.1:0",
-  MONITORING_ADDR: "127.0.0.1:0",
-  HTTPS_ADDR: "127.0.0.1:0",
-  ADMIN_ADDR: "127.0.0.1:0",
-};
 const CLUSTERS = "type.googleapis.com/weft.l7.Cluster";
 const WEB = "inbound-vip|80|http|web.shop.svc.cluster.local";
 

@@ -19,19 +19,13 @@ import {
 } from "#lib/kube/types.ts";
 import { L7_TYPE_URLS, type L7TypeUrl } from "#lib/xds/types.ts";
 import { type Destination, DestinationSchema, JwtSchema, PolicySchema, SettingsSchema } from "#proto/l7_pb.ts";
+import { ANYWHERE } from "../../../test/helpers/control-ports.ts";
 import { DeltaClient } from "../../../test/helpers/delta-client.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
 import { publicJwk } from "../../../test/helpers/public-jwk.ts";
 import { type Control, startControl } from "../app.ts";
 import { controlConfig } from "../config.ts";
 
-const ANYWHERE = {
-  SECURE_GRPC_ADDR: "127.0.0.1:0",
-  HTTP_ADDR: "127.0.0.1:0",
-  MONITORING_ADDR: "127.0.0.1:0",
-  HTTPS_ADDR: "127.0.0.1:0",
-  ADMIN_ADDR: "127.0.0.1:0",
-};
 const HOST = "web.shop.svc.cluster.local";
 const WEB = `shop/${HOST}`;
 
