@@ -41,6 +41,8 @@ export interface ChainJson {
       readonly name?: string;
       readonly domains?: readonly string[];
       readonly routes?: readonly RouteJson[];
+      /** Tried before `routes`. */
+      readonly routeGroups?: readonly string[];
     }[];
   };
   readonly policies?: readonly string[];
@@ -99,6 +101,7 @@ export interface ProgramJson {
   readonly Listener?: readonly ResourceOf<ListenerJson>[];
   readonly Cluster?: readonly ResourceOf<ClusterJson>[];
   readonly Endpoints?: readonly ResourceOf<EndpointsJson>[];
+  readonly RouteGroup?: readonly ResourceOf<{ readonly routes?: readonly RouteJson[] }>[];
 }
 
 /** `/config_dump` of a waypoint. */

@@ -1,29 +1,10 @@
 /** A waypoint's program for people: the messages of proto/l7.proto as JSON, without private keys. */
 import { type DescMessage, fromBinary, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { L7_SCHEMAS } from "#lib/xds/l7-schemas.ts";
 import { L7_TYPE_PREFIX } from "#lib/xds/types.ts";
-import {
-  ClusterSchema,
-  DestinationSchema,
-  EndpointsSchema,
-  JwtSchema,
-  ListenerSchema,
-  PolicySchema,
-  SettingsSchema,
-  TelemetrySchema,
-} from "#proto/l7_pb.ts";
 import type { ProgramTables } from "../xds/program-source.ts";
 
-const SCHEMAS: Readonly<Record<string, DescMessage>> = {
-  Settings: SettingsSchema,
-  Cluster: ClusterSchema,
-  Endpoints: EndpointsSchema,
-  Policy: PolicySchema,
-  Jwt: JwtSchema,
-  Telemetry: TelemetrySchema,
-  Listener: ListenerSchema,
-  Destination: DestinationSchema,
-};
-
+const SCHEMAS: Readonly<Record<string, DescMessage>> = L7_SCHEMAS;
 const SECRET_FIELDS: ReadonlySet<string> = new Set(["privateKey"]);
 const REDACTED = "redacted";
 

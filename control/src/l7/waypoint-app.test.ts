@@ -113,6 +113,7 @@ describe("a waypoint's program", () => {
       "Jwt",
       "Listener",
       "Policy",
+      "RouteGroup",
       "Settings",
       "Telemetry",
     ]);

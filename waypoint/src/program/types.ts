@@ -1,16 +1,6 @@
 /** Types of the L7 program on the wire, in the order in which they are asked for and applied. */
 import type { DescMessage } from "@bufbuild/protobuf";
-import {
-  ClusterSchema,
-  DestinationSchema,
-  EndpointsSchema,
-  JwtSchema,
-  ListenerSchema,
-  PolicySchema,
-  RouteGroupSchema,
-  SettingsSchema,
-  TelemetrySchema,
-} from "#proto/l7_pb.ts";
+import { L7_SCHEMAS } from "#lib/xds/l7-schemas.ts";
 import type { L7Type } from "../native.ts";
 
 interface ProgramType {
@@ -21,15 +11,15 @@ interface ProgramType {
 
 /** What is pointed to comes before what points to it. */
 export const PROGRAM_TYPES: Readonly<Record<L7Type, ProgramType>> = {
-  Settings: { schema: SettingsSchema, list: "settings" },
-  Cluster: { schema: ClusterSchema, list: "clusters" },
-  Endpoints: { schema: EndpointsSchema, list: "endpoints" },
-  Policy: { schema: PolicySchema, list: "policies" },
-  Jwt: { schema: JwtSchema, list: "jwt" },
-  Telemetry: { schema: TelemetrySchema, list: "telemetry" },
-  RouteGroup: { schema: RouteGroupSchema, list: "routeGroups" },
-  Listener: { schema: ListenerSchema, list: "listeners" },
-  Destination: { schema: DestinationSchema, list: "destinations" },
+  Settings: { schema: L7_SCHEMAS.Settings, list: "settings" },
+  Cluster: { schema: L7_SCHEMAS.Cluster, list: "clusters" },
+  Endpoints: { schema: L7_SCHEMAS.Endpoints, list: "endpoints" },
+  Policy: { schema: L7_SCHEMAS.Policy, list: "policies" },
+  Jwt: { schema: L7_SCHEMAS.Jwt, list: "jwt" },
+  Telemetry: { schema: L7_SCHEMAS.Telemetry, list: "telemetry" },
+  RouteGroup: { schema: L7_SCHEMAS.RouteGroup, list: "routeGroups" },
+  Listener: { schema: L7_SCHEMAS.Listener, list: "listeners" },
+  Destination: { schema: L7_SCHEMAS.Destination, list: "destinations" },
 };
 
 export const L7_TYPES = Object.keys(PROGRAM_TYPES) as readonly L7Type[];

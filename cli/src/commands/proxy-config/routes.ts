@@ -53,7 +53,8 @@ export const routesCommand = command({
   },
 });
 
-export function routeRows({ Destination = [], Listener = [] }: ProgramJson): RouteRow[] {
+export function routeRows({ Destination = [], Listener = [], RouteGroup = [] }: ProgramJson): RouteRow[] {
+  const groups = new Map(RouteGroup.map(({ name, resource: { routes = [] } }) => [name, routes]));
   const chains: (readonly [string, ChainJson | undefined])[] = [
     ...Listener.map(({ name, resource }) => [name, resource.chain] as const),
     ...Destination.flatMap(({ name, resource: { hostname, ports = [] } }) =>
@@ -61,8 +62,13 @@ export function routeRows({ Destination = [], Listener = [] }: ProgramJson): Rou
     ),
   ];
   return chains.flatMap(([name, chain]) =>
-    (chain?.http?.hosts ?? []).flatMap(({ name: host = "", domains = [], routes = [] }) =>
-      routes.map((route) => ({ name, host, domains, ...routeTraits(route) })),
+    (chain?.http?.hosts ?? []).flatMap(({ name: host = "", domains = [], routes = [], routeGroups = [] }) =>
+      [...routeGroups.flatMap((group) => groups.get(group) ?? []), ...routes].map((route) => ({
+        name,
+        host,
+        domains,
+        ...routeTraits(route),
+      })),
     ),
   );
 }
