@@ -11,6 +11,8 @@ import type { EncodedRoutes } from "./route-groups.ts";
 export interface CachedRule {
   readonly clusters: readonly NamedCluster[];
   readonly encoded: EncodedRoutes;
+  /** Nothing comes past it. */
+  readonly ends: boolean;
   /** What the routes were made of beside the rule. */
   readonly key: string;
   readonly naming: object;
@@ -20,6 +22,7 @@ export interface CachedRule {
 export interface RuleInputs {
   readonly clusters: readonly NamedCluster[];
   readonly key: string;
+  readonly ends?: boolean;
   encode(): EncodedRoutes;
 }
 
@@ -37,15 +40,16 @@ interface CachedRun extends RunContent {
 }
 
 export class RuleCache {
-  readonly #rules = new WeakMap<HttpRuleFacts, Map<string, CachedRule>>();
+  readonly #rules = new WeakMap<object, Map<string, CachedRule>>();
   readonly #runs = new WeakMap<VirtualServiceFacts, Map<number, CachedRun>>();
 
-  rule(rule: HttpRuleFacts, where: string, naming: object, inputs: () => RuleInputs): CachedRule {
-    const entries = entriesOf(this.#rules, rule);
+  /** `source` is what the rule is made of, and another object when that is another. */
+  rule(source: object, where: string, naming: object, inputs: () => RuleInputs): CachedRule {
+    const entries = entriesOf(this.#rules, source);
     const known = entries.get(where);
     if (known?.naming === naming) return known;
-    const { clusters, key, encode } = inputs();
-    const entry = { clusters, key, naming, encoded: known?.key === key ? known.encoded : encode() };
+    const { clusters, key, ends = false, encode } = inputs();
+    const entry = { clusters, key, ends, naming, encoded: known?.key === key ? known.encoded : encode() };
     entries.set(where, entry);
     return entry;
   }

@@ -14,15 +14,18 @@ import {
 import { AppProtocol } from "#proto/workload_pb.ts";
 import { keyOf } from "../model/meta.ts";
 import type { DefinitionPort, ServiceDefinition } from "../model/service-definition.ts";
+import type { ClusterNamer, Destination } from "./destination.ts";
 import type { PortLimits } from "./envoy-filter/rate-limits.ts";
+import type { HttpCandidate } from "./gateway-api/http-routing.ts";
 import type { MeshRouting } from "./gateway-api/mesh-routes.ts";
+import type { RoutingContext } from "./gateway-api/routing-context.ts";
 import { compileHttpRule, matchesOf } from "./http-routes.ts";
 import { isCatchAll } from "./istio/http-match.ts";
 import type { HostPort, HttpRuleFacts } from "./istio/http-rule.ts";
 import type { VirtualServiceFacts } from "./istio/virtual-service.ts";
 import type { NamedCluster } from "./program-clusters.ts";
 import { type EncodedRoutes, encodeHostRoutes, encodeRoutes, type RouteGroupSink } from "./route-groups.ts";
-import { type CachedRule, RuleCache, type RunContent } from "./rule-cache.ts";
+import { type CachedRule, RuleCache, type RuleInputs, type RunContent } from "./rule-cache.ts";
 import { compileTcpRule, compileTlsRule } from "./stream-routes.ts";
 import { Rope } from "./wire.ts";
 
@@ -32,6 +35,7 @@ const DESTINATION_PORTS = 6;
 const PORT_CHAIN = 2;
 const CHAIN_HTTP = 2;
 const ROUTES_HOSTS = 1;
+const NOTHING: RuleInputs = { clusters: [], key: "", encode: () => ({ messages: [], digest: "" }) };
 
 export interface DestinationContext {
   readonly virtualServices: readonly VirtualServiceFacts[];
@@ -44,10 +48,11 @@ export interface DestinationContext {
   limits(port: number): PortLimits;
   gatewayRouting(port: number): MeshRouting | undefined;
   name(target: HostPort, listenerPort: number, tcp: boolean): NamedCluster;
+  nameOf(destination: Destination): NamedCluster;
   /** Notes that the destination sends requests there. */
   use(cluster: NamedCluster): void;
   hashes(target: HostPort): boolean;
-  /** Another object once `name` or `hashes` may say something else. */
+  /** Another object once `name`, `nameOf`, `hashes` or the services behind routes may be others. */
   readonly naming: object;
   readonly cache: RuleCache;
   readonly groups: RouteGroupSink;
@@ -140,7 +145,11 @@ function* httpRoutes(
   context: RoutesContext,
 ): Generator<EncodedRoutes> {
   if (routing?.family === "http") {
-    for (const route of routing.routes) yield context.encode([route]);
+    for (const route of routing.routes) {
+      const cached = encodeCandidate(route, routing.context, context);
+      for (const each of cached.clusters) context.use(each);
+      yield cached.encoded;
+    }
     return;
   }
   let some = false;
@@ -155,7 +164,7 @@ function* httpRoutes(
     some ||= run.encoded.length > 0;
   }
   if (some) return;
-  const own = encodeRule(defaultRule(definition.hostname), port, "", context);
+  const own = ruleEncoder(port, "", context)(defaultRule(definition.hostname));
   for (const each of own.clusters) context.use(each);
   yield own.encoded;
 }
@@ -169,20 +178,27 @@ function encodeRun(
 ): RunContent {
   const encoded: EncodedRoutes[] = [];
   const clusters = new Map<string, NamedCluster>();
+  const encode = ruleEncoder(port, origin, context);
   for (const rule of rules) {
-    const matches = matchesOf(rule, port.number);
-    if (matches === undefined || rule.action.kind === "delegate") continue;
-    const cached = encodeRule(rule, port, origin, context);
+    const cached = encode(rule);
+    if (cached.encoded.messages.length === 0) continue;
     encoded.push(cached.encoded);
     for (const each of cached.clusters) clusters.set(each.name, each);
-    if (matches.length === 0 || matches.some(isCatchAll))
-      return { encoded, clusters: [...clusters.values()], ends: true };
+    if (cached.ends) return { encoded, clusters: [...clusters.values()], ends: true };
   }
   return { encoded, clusters: [...clusters.values()], ends: false };
 }
 
-function encodeRule(rule: HttpRuleFacts, port: DefinitionPort, origin: string, context: RoutesContext): CachedRule {
-  return context.cache.rule(rule, `${port.number} ${origin}`, context.naming, () => {
+/** Of a rule that says nothing of the port, there are no messages. */
+function ruleEncoder(
+  port: DefinitionPort,
+  origin: string,
+  context: RoutesContext,
+): (rule: HttpRuleFacts) => CachedRule {
+  const place = `${port.number} ${origin}`;
+  const inputsOf = (rule: HttpRuleFacts): RuleInputs => {
+    const matches = matchesOf(rule, port.number);
+    if (matches === undefined || rule.action.kind === "delegate") return NOTHING;
     const targets: readonly HostPort[] = [
       ...(rule.action.kind === "route" ? rule.action.destinations : []),
       ...(rule.traits.mirrors ?? []),
@@ -192,6 +208,7 @@ function encodeRule(rule: HttpRuleFacts, port: DefinitionPort, origin: string, c
     const hashes = only !== undefined && context.hashes(only);
     return {
       clusters: [...named.values()],
+      ends: matches.length === 0 || matches.some(isCatchAll),
       key: `${hashes} ${[...named.values()].map(({ name }) => name).join(" ")}`,
       encode: () => {
         const cluster = (target: HostPort) => named.get(target)?.name ?? "";
@@ -200,6 +217,22 @@ function encodeRule(rule: HttpRuleFacts, port: DefinitionPort, origin: string, c
         );
       },
     };
+  };
+  return (rule) => context.cache.rule(rule, place, context.naming, () => inputsOf(rule));
+}
+
+/** One route of the Gateway API. */
+function encodeCandidate(route: HttpCandidate, routing: RoutingContext, context: RoutesContext): CachedRule {
+  return context.cache.rule(route.source, route.place, context.naming, () => {
+    const clusters: NamedCluster[] = [];
+    const cluster: ClusterNamer = (destination) => {
+      const named = context.nameOf(destination);
+      clusters.push(named);
+      return named.name;
+    };
+    // Which of its backends are there shows in what comes of it alone.
+    const encoded = context.encode([route.compile({ ...routing, cluster })]);
+    return { clusters, key: encoded.digest, encode: () => encoded };
   });
 }
 

@@ -24,7 +24,7 @@ import { OwnedNames } from "../model/owned-names.ts";
 import { ResourceTable, type TableChange } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import type { ObjectId } from "../status/remarks.ts";
-import type { ClusterNamer } from "./destination.ts";
+import type { Destination as BackendDestination, ClusterNamer } from "./destination.ts";
 import { limitsOfPort, NO_LIMITS, type PortLimits } from "./envoy-filter/rate-limits.ts";
 import type { HostPort } from "./istio/http-rule.ts";
 import { DEFAULT_RETRY } from "./istio/http-traits.ts";
@@ -299,6 +299,7 @@ export class WaypointProgram {
             defaultRetry: config.retry === undefined ? DEFAULT_RETRY : (config.retry ?? undefined),
           }),
         name: (wanted, listenerPort, tcp) => this.#clusterFor(wanted, listenerPort, tcp),
+        nameOf: (destination) => this.#named(destination),
         use: ({ name, request }) => used.set(name, request),
         hashes: (wanted) => this.#hashes(wanted),
         naming: this.#naming,
@@ -326,19 +327,22 @@ export class WaypointProgram {
   }
 
   #namer(used: Map<string, ClusterRequest>): ClusterNamer {
-    return ({ hostname, port, session, grpc = false }) => {
-      const request = {
-        host: hostname,
-        subset: "",
-        port,
-        tcp: false,
-        grpc,
-        ...(session === undefined ? {} : { session }),
-      };
-      const named = this.#name(request);
-      used.set(named.name, request);
-      return named.name;
+    return (destination) => {
+      const { name, request } = this.#named(destination);
+      used.set(name, request);
+      return name;
     };
+  }
+
+  #named({ hostname, port, session, grpc = false }: BackendDestination): NamedCluster {
+    return this.#name({
+      host: hostname,
+      subset: "",
+      port,
+      tcp: false,
+      grpc,
+      ...(session === undefined ? {} : { session }),
+    });
   }
 
   #clusterFor(target: HostPort, listenerPort: number, tcp: boolean): NamedCluster {

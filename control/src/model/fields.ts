@@ -56,7 +56,7 @@ export class Fields {
 
   /** Values that are no strings are noted and left out. */
   strings(name: string): string[] {
-    return this.#list(name).filter((value, index): value is string => {
+    return this.list(name).filter((value, index): value is string => {
       if (typeof value === "string") return true;
       this.problem(`${name}[${index}]`, "must be a string");
       return false;
@@ -99,7 +99,20 @@ export class Fields {
   }
 
   objects(name: string): Fields[] {
-    return this.#list(name).map((value, index) => new Fields(value, `${this.path}.${name}[${index}]`, this.#problems));
+    return this.list(name).map((value, index) => new Fields(value, `${this.path}.${name}[${index}]`, this.#problems));
+  }
+
+  list(name: string): readonly unknown[] {
+    const value = this.raw(name);
+    if (value === undefined) return [];
+    if (Array.isArray(value)) return value;
+    this.problem(name, "must be a list");
+    return [];
+  }
+
+  /** One entry of the list `name`: for lists of which only a few entries are to be read. */
+  entry(name: string, index: number): Fields {
+    return new Fields(this.list(name)[index], `${this.path}.${name}[${index}]`, this.#problems);
   }
 
   /** A map of strings; other values are noted and left out. */
@@ -123,14 +136,6 @@ export class Fields {
     const unknown = this.names().filter((name) => !this.#read.has(name));
     for (const name of unknown) this.problem(name, "unknown field");
     return unknown.length > 0;
-  }
-
-  #list(name: string): unknown[] {
-    const value = this.raw(name);
-    if (value === undefined) return [];
-    if (Array.isArray(value)) return value;
-    this.problem(name, "must be a list");
-    return [];
   }
 }
 

@@ -11,7 +11,14 @@ import { readGrpcMatches } from "./grpc-matches.ts";
 import { type FilterPlace, readFilters } from "./http-filters.ts";
 import { readHttpMatches } from "./http-matches.ts";
 import { readParentRefs } from "./parent-ref.ts";
-import { type HttpRouteFacts, type HttpRule, type RuleRetry, type RuleTimeouts, versionOf } from "./route-facts.ts";
+import {
+  type HttpRouteFacts,
+  type HttpRule,
+  type RuleRetry,
+  type RuleTimeouts,
+  routeId,
+  versionOf,
+} from "./route-facts.ts";
 import { isHeaderName, readDuration } from "./values.ts";
 
 /** The API allows 16; more would have come past its checks. */
@@ -39,6 +46,7 @@ export function httpRouteFacts(kind: HttpRouteFacts["kind"], object: RouteObject
   return {
     ...meta,
     ...versionOf(object),
+    id: routeId({ kind, ...meta }),
     kind,
     parents,
     rules: whole.length > 0 ? [] : rules,

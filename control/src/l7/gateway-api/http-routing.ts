@@ -6,7 +6,6 @@ import {
   ExternalAuthorizerSchema,
   type Forward,
   ForwardSchema,
-  HttpMatchSchema,
   type Redirect,
   Redirect_PortMode,
   RedirectSchema,
@@ -20,16 +19,16 @@ import {
 } from "#proto/l7_pb.ts";
 import type { BackendRef } from "./backend-ref.ts";
 import type { RouteGroup } from "./port-routes.ts";
-import { inPrecedence } from "./precedence.ts";
+import type { Candidate } from "./precedence.ts";
 import type {
   ExternalAuth,
   HttpBackend,
   HttpFilters,
   HttpRouteFacts,
   HttpRule,
+  RankedMatch,
   RedirectFilter,
 } from "./route-facts.ts";
-import { isHttpRoute, routeId } from "./route-facts.ts";
 import { clusterOf, type RoutingContext } from "./routing-context.ts";
 
 /** What a request gets that goes to a backend which does not exist. gRPC clients see 503 as UNAVAILABLE. */
@@ -39,24 +38,47 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443 }
 /** Connections of the mesh come in the clear, once the tunnel is taken off. */
 const MESH_SCHEME = "http";
 
-/** Routes of one port, complete: what none of them matches is answered with 404. */
-export function httpRouting(groups: readonly RouteGroup[], port: number, context: RoutingContext): Route[] {
-  return groups.flatMap(({ consumers, routes }) => {
-    const compiled = new Map<HttpRule, Route>();
-    const own = inPrecedence(routes.filter(isHttpRoute)).map(({ route, rule, matchIndex }) => {
-      let body = compiled.get(rule);
-      if (body === undefined) {
-        body = ruleBody(route, rule, port, context);
-        compiled.set(rule, body);
-      }
-      const match = {
-        ...(rule.matches[matchIndex]?.match ?? create(HttpMatchSchema)),
-        sourceNamespace: consumers ?? "",
-      };
-      return { ...body, match };
-    });
-    return consumers === undefined ? own : [...own, nothingElseFor(consumers)];
+/** One route of a port, for whoever has not compiled it yet. */
+export interface HttpCandidate {
+  /** What it is made of, beside its place: the same object as long as nothing of that changes. */
+  readonly source: object;
+  /** Where it is: of what has one source, one for each. */
+  readonly place: string;
+  compile(context: RoutingContext): Route;
+}
+
+/** Routes of one port, complete and in the order in which they are tried: what none of them matches is answered with 404. */
+export function httpRouting(groups: readonly RouteGroup[], port: number): HttpCandidate[] {
+  return groups.flatMap((group) => {
+    const { consumers = "" } = group;
+    const place = `${port} ${consumers}`;
+    const own = group.candidates.map((candidate) => new RouteCandidate(candidate, consumers, port, place));
+    if (group.consumers === undefined) return own;
+    return [...own, { source: group, place, compile: () => nothingElseFor(consumers) }];
   });
+}
+
+class RouteCandidate implements HttpCandidate {
+  readonly source: RankedMatch;
+  readonly place: string;
+  readonly #candidate: Candidate;
+  readonly #consumers: string;
+  readonly #port: number;
+
+  constructor(candidate: Candidate, consumers: string, port: number, place: string) {
+    // Every rule has at least one match.
+    this.source = candidate.rule.matches[candidate.matchIndex] as RankedMatch;
+    this.place = place;
+    this.#candidate = candidate;
+    this.#consumers = consumers;
+    this.#port = port;
+  }
+
+  compile(context: RoutingContext): Route {
+    const { route, rule } = this.#candidate;
+    const match = { ...this.source.match, sourceNamespace: this.#consumers };
+    return { ...ruleBody(route, rule, this.#port, context), match };
+  }
 }
 
 /** Consumers who have routes of their own do not see those of the service. */
@@ -73,7 +95,7 @@ function ruleBody(route: HttpRouteFacts, rule: HttpRule, port: number, context: 
   const { filters } = rule;
   const body: MessageInitShape<typeof RouteSchema> = {
     name: `${route.namespace}.${route.name}.${rule.name}`,
-    origin: routeId(route),
+    origin: route.id,
     ...headersOf(filters),
     ...(filters.cors === undefined ? {} : { cors: filters.cors }),
   };
@@ -191,7 +213,7 @@ function authorizerOf(auth: ExternalAuth, route: HttpRouteFacts, context: Routin
   const exact = (value: string) => create(StringMatchSchema, { kind: { case: "exact", value }, ignoreCase: true });
   const headers = auth.grpc ? auth.allowedHeaders : [...BASIC_HEADERS, ...auth.allowedHeaders];
   return create(ExternalAuthorizerSchema, {
-    provider: `${routeId(route)}/ExternalAuth`,
+    provider: `${route.id}/ExternalAuth`,
     cluster: name,
     grpc: auth.grpc,
     timeoutMs: AUTHORIZER_TIMEOUT_MS,

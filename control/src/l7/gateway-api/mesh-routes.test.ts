@@ -89,7 +89,7 @@ class Mesh {
   http(name: string, port = 80): Route[] {
     const routing = this.routing(name, port);
     if (routing?.family !== "http") throw new Error(`no http routes: ${routing?.family}`);
-    return routing.routes;
+    return routing.routes.map((route) => route.compile(routing.context));
   }
 
   conditions(kind: RouteKind, key: string) {

@@ -4,17 +4,17 @@
  */
 
 import { serviceKey } from "#lib/xds/types.ts";
-import type { Route, TcpRoute, TlsRoute } from "#proto/l7_pb.ts";
+import type { TcpRoute, TlsRoute } from "#proto/l7_pb.ts";
 import { Collection } from "../../model/collection.ts";
 import { OwnedNames } from "../../model/owned-names.ts";
 import type { ServiceDefinition } from "../../model/service-definition.ts";
 import type { ServiceLookup } from "../../model/service-lookup.ts";
 import { type BeginsTls, backendKey } from "./backend-ref.ts";
-import { httpRouting } from "./http-routing.ts";
+import { type HttpCandidate, httpRouting } from "./http-routing.ts";
 import { GATEWAY_GROUP, type ParentRef, parentKey, type ServiceKind, serviceKindOf } from "./parent-ref.ts";
 import type { ParentVerdict } from "./parent-status.ts";
 import { type PortRoutes, portRoutes } from "./port-routes.ts";
-import { type RouteFacts, type RouteKind, routeId } from "./route-facts.ts";
+import type { RouteFacts, RouteKind } from "./route-facts.ts";
 import { type Attachment, backendsOf, parentVerdict } from "./route-verdict.ts";
 import type { RoutingContext } from "./routing-context.ts";
 import { tcpRouting, tlsRouting } from "./stream-routing.ts";
@@ -22,7 +22,7 @@ import { tcpRouting, tlsRouting } from "./stream-routing.ts";
 /** The routes of one port of a service. */
 export type MeshRouting =
   /** Complete, in the order in which they are tried. They hold for any host name. */
-  | { readonly family: "http"; readonly routes: Route[] }
+  | { readonly family: "http"; readonly routes: readonly HttpCandidate[]; readonly context: RoutingContext }
   | { readonly family: "tls"; readonly routes: TlsRoute[] }
   | { readonly family: "tcp"; readonly routes: TcpRoute[] };
 
@@ -54,6 +54,8 @@ export class MeshRoutes {
   readonly #byId = new Map<string, RouteFacts>();
   /** By the key of a service and the port; forgotten when one of its routes or the service changes. */
   readonly #decided = new Map<string, Map<number, PortRoutes | undefined>>();
+  /** What was decided before, of services of which some routes have changed: most of it holds still. */
+  readonly #earlier = new Map<string, ReadonlyMap<number, PortRoutes | undefined>>();
   /** Services whose routes may win or lose by changes of this turn, with all that was decided before each of them. */
   readonly #unsettled = new Map<string, ReadonlyMap<number, PortRoutes | undefined>[]>();
 
@@ -79,7 +81,7 @@ export class MeshRoutes {
     const context: RoutingContext = { ...given, beginsTls: this.#options.beginsTls ?? NO_TLS };
     switch (found.family) {
       case "http":
-        return { family: "http", routes: httpRouting(found.groups, port, context) };
+        return { family: "http", routes: httpRouting(found.groups, port), context };
       case "tls":
         return { family: "tls", routes: tlsRouting(found.groups, context) };
       case "tcp":
@@ -115,6 +117,7 @@ export class MeshRoutes {
     const { source, namespace, name, hostname } = definition;
     const own = parentKey(source, namespace, name);
     this.#decided.delete(own);
+    if (after === undefined) this.#earlier.delete(own);
     for (const id of this.#byParent.of(own)) this.#tellVerdict(id);
     const touched = new Set([
       ...(source === "Service" ? this.#byBackend.of(own) : []),
@@ -136,35 +139,35 @@ export class MeshRoutes {
 
   /** A Gateway became a waypoint, or is none any more. */
   gatewayChanged(namespace: string, name: string): void {
-    for (const id of this.#byParent.of(gatewayKey(namespace, name))) this.#tellVerdict(id);
+    for (const id of this.#byParent.of(parentKey("Gateway", namespace, name))) this.#tellVerdict(id);
   }
 
   #onRoute(before: RouteFacts | undefined, after: RouteFacts | undefined): void {
-    const id = routeId((after ?? before) as RouteFacts);
+    const { id } = (after ?? before) as RouteFacts;
     if (
       before !== undefined &&
       after !== undefined &&
       before.uid === after.uid &&
       before.generation === after.generation
     ) {
-      // Somebody wrote its status: what was decided of it holds.
-      this.#byId.set(id, after);
+      // Somebody wrote its status: what was decided of it holds, and what was made of its rules.
+      this.#byId.set(id, { ...after, rules: before.rules } as RouteFacts);
       this.#tellVerdict(id);
       return;
     }
     if (before !== undefined) {
-      for (const parent of before.parents) this.#byParent.remove(keyOfParent(parent), id);
+      for (const parent of before.parents) this.#byParent.remove(parent.key, id);
       for (const key of backendKeys(before)) this.#byBackend.remove(key, id);
     }
     if (after === undefined) this.#byId.delete(id);
     else this.#byId.set(id, after);
     if (after !== undefined) {
-      for (const parent of after.parents) this.#byParent.add(keyOfParent(parent), id);
+      for (const parent of after.parents) this.#byParent.add(parent.key, id);
       for (const key of backendKeys(after)) this.#byBackend.add(key, id);
     }
     for (const route of [before, after]) {
       if (route === undefined) continue;
-      for (const parent of route.parents) this.#unsettle(keyOfParent(parent));
+      for (const parent of route.parents) this.#unsettle(parent.key);
       this.#tellServices(route);
     }
     // Last: who is told may ask at once, and must not get what was decided before.
@@ -179,6 +182,7 @@ export class MeshRoutes {
     if (earlier === undefined) this.#unsettled.set(key, [decided ?? new Map()]);
     // Somebody asked in between, and may have told others.
     else if (decided !== undefined) earlier.push(decided);
+    if (decided !== undefined) this.#earlier.set(key, decided);
     this.#decided.delete(key);
   }
 
@@ -227,8 +231,7 @@ export class MeshRoutes {
     if (ports.length === 0) return { state: "no such parent", message: `${what} has no such port` };
     const enforced = this.#options.isBound(definition);
     if (route.rules.length === 0) return { state: "attached", enforced };
-    const id = routeId(route);
-    const wins = ports.some(({ number }) => this.#portRoutes(definition, number)?.inForce.has(id) === true);
+    const wins = ports.some(({ number }) => this.#portRoutes(definition, number)?.inForce.has(route.id) === true);
     if (wins) return { state: "attached", enforced };
     return { state: "conflicted", message: `on ${what} a route of another kind takes precedence` };
   }
@@ -241,7 +244,10 @@ export class MeshRoutes {
 
   #portRoutes(service: ServiceDefinition, port: number): PortRoutes | undefined {
     const key = parentKey(service.source, service.namespace, service.name);
-    if (this.#byParent.of(key).size === 0) return undefined;
+    if (this.#byParent.of(key).size === 0) {
+      this.#earlier.delete(key);
+      return undefined;
+    }
     let ports = this.#decided.get(key);
     if (ports === undefined) {
       ports = new Map();
@@ -258,10 +264,8 @@ export class MeshRoutes {
     const routes = [...ids]
       .map((id) => this.#byId.get(id))
       .filter((route) => route !== undefined)
-      .filter(({ parents }) =>
-        parents.some((parent) => keyOfParent(parent) === key && selectsPort(parent, definition)),
-      );
-    return portRoutes(routes, service.namespace);
+      .filter(({ parents }) => parents.some((parent) => parent.key === key && selectsPort(parent, definition)));
+    return portRoutes(routes, service.namespace, this.#earlier.get(key)?.get(port));
   }
 
   #definitions(
@@ -281,17 +285,6 @@ const NO_TLS: BeginsTls = () => false;
 function selectsPort(parent: ParentRef, port: { readonly number: number; readonly name: string }): boolean {
   if (parent.port !== undefined && parent.port !== port.number) return false;
   return parent.sectionName === undefined || parent.sectionName === port.name;
-}
-
-function keyOfParent(parent: ParentRef): string {
-  const kind = serviceKindOf(parent);
-  return kind === undefined
-    ? gatewayKey(parent.namespace, parent.name)
-    : parentKey(kind, parent.namespace, parent.name);
-}
-
-function gatewayKey(namespace: string, name: string): string {
-  return `Gateway/${namespace}/${name}`;
 }
 
 function backendKeys(route: RouteFacts): Set<string> {

@@ -12,6 +12,8 @@ export interface ParentRef {
   /** Name of a port of a service. */
   readonly sectionName?: string;
   readonly port?: number;
+  /** Unique among what routes hang on: see `parentKey`. */
+  readonly key: string;
   /** As the user wrote it: the status repeats it. */
   readonly written: Readonly<Record<string, unknown>>;
 }
@@ -33,12 +35,16 @@ export function readParentRefs(spec: Fields, ownNamespace: string): ParentRef[] 
     const written = Object.fromEntries(
       REF_FIELDS.flatMap((field) => (fields.has(field) ? [[field, fields.raw(field)]] : [])),
     );
+    const group = fields.string("group") ?? GATEWAY_GROUP;
+    const kind = fields.string("kind") ?? "Gateway";
+    const namespace = fields.string("namespace") ?? ownNamespace;
     return [
       {
-        group: fields.string("group") ?? GATEWAY_GROUP,
-        kind: fields.string("kind") ?? "Gateway",
-        namespace: fields.string("namespace") ?? ownNamespace,
+        group,
+        kind,
+        namespace,
         name,
+        key: parentKey(serviceKindOf({ group, kind }) ?? "Gateway", namespace, name),
         ...(sectionName ? { sectionName } : {}),
         ...(port === undefined ? {} : { port }),
         written,
@@ -63,7 +69,7 @@ export function serviceKindOf({
   return undefined;
 }
 
-/** Names one service that routes hang on. */
-export function parentKey(kind: ServiceKind, namespace: string, name: string): string {
+/** Names one service, or Gateway, that routes hang on. */
+export function parentKey(kind: ServiceKind | "Gateway", namespace: string, name: string): string {
   return `${kind}/${namespace}/${name}`;
 }

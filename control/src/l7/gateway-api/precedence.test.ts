@@ -46,6 +46,9 @@ describe("the precedence of rules", () => {
         const names = (list: typeof order) =>
           list.map(({ route, rule, matchIndex }) => [route.name, rule.index, matchIndex]);
         expect(names(inPrecedence(shuffled))).toEqual(names(order));
+        const others = shuffled.filter(() => (salt.next().value as number) % 2 === 0);
+        expect(names(inPrecedence(others, order))).toEqual(names(inPrecedence(others)));
+        expect(names(inPrecedence(shuffled, inPrecedence(others)))).toEqual(names(order));
         for (const [i, a] of order.entries()) {
           for (const [j, b] of order.entries()) {
             expect(Math.sign(compareCandidates(a, b))).toBe(Math.sign(i - j));

@@ -21,6 +21,8 @@ export interface RouteVersion {
 }
 
 interface CommonFacts extends Meta, RouteVersion {
+  /** `routeId` of it. */
+  readonly id: string;
   readonly parents: readonly ParentRef[];
   /** Why nothing of the route is in force. */
   readonly refused: readonly Problem[];

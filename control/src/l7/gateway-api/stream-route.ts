@@ -5,7 +5,7 @@ import { Fields, type Problem } from "../../model/fields.ts";
 import { metaOf } from "../../model/meta.ts";
 import { readBackendRef } from "./backend-ref.ts";
 import { readParentRefs } from "./parent-ref.ts";
-import { type StreamRouteFacts, type StreamRule, versionOf } from "./route-facts.ts";
+import { routeId, type StreamRouteFacts, type StreamRule, versionOf } from "./route-facts.ts";
 
 const HOSTNAME = /^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const MAX_BACKENDS = 64;
@@ -33,6 +33,7 @@ export function streamRouteFacts(kind: StreamRouteFacts["kind"], object: RouteOb
   return {
     ...meta,
     ...versionOf(object),
+    id: routeId({ kind, ...meta }),
     kind,
     parents,
     sni,

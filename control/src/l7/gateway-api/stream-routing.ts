@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { type TcpRoute, TcpRouteSchema, type TlsRoute, TlsRouteSchema } from "#proto/l7_pb.ts";
 import type { RouteGroup } from "./port-routes.ts";
 import { inSniPrecedence } from "./precedence.ts";
-import { type RouteFacts, routeId, type StreamRouteFacts } from "./route-facts.ts";
+import type { RouteFacts, StreamRouteFacts } from "./route-facts.ts";
 import { clusterOf, type RoutingContext } from "./routing-context.ts";
 
 const ANY_SNI = "*";
@@ -35,7 +35,7 @@ function streamRoute(route: StreamRouteFacts, sourceNamespace: string, context: 
   const backends = route.rules[0]?.backends ?? [];
   return create(TcpRouteSchema, {
     clusters: backends.map((ref) => ({ cluster: clusterOf(ref, route.kind, context), weight: ref.weight })),
-    origin: routeId(route),
+    origin: route.id,
     sourceNamespace,
   });
 }

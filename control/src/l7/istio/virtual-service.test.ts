@@ -113,4 +113,15 @@ describe("a VirtualService is taken", () => {
     expect(after?.http[0]).toBe(before?.http[0]);
     expect(after?.http[1]).not.toBe(before?.http[1]);
   });
+
+  it("and a rule that was right is looked at again once the object is a delegate", () => {
+    const reader = new VirtualServiceReader("cluster.local");
+    const http = [{ delegate: { name: "x" } }];
+    const read = (spec: object, problems: Problem[]) =>
+      reader.read({ metadata: { namespace: "n", name: "v" }, spec }, problems);
+    expect(read({ hosts: ["a"], http }, [])).toBeDefined();
+    const problems: Problem[] = [];
+    expect(read({ http }, problems)).toBeUndefined();
+    expect(describeProblems(problems)).toContain("a delegate cannot delegate");
+  });
 });

@@ -1,9 +1,9 @@
 /** VirtualServices: `v1`, `v1beta1` and `v1alpha3` have one shape. */
-import { isDeepStrictEqual } from "node:util";
 import { parseCidr, parseIp } from "#lib/address.ts";
 import type { IstioObject } from "#lib/kube/types.ts";
 import { Fields, type Problem } from "../../model/fields.ts";
 import { keyOf, type Meta, metaOf } from "../../model/meta.ts";
+import { sameJson } from "../../model/same-json.ts";
 import type { HostPort, HttpRuleFacts } from "./http-rule.ts";
 import { type RuleContext, readHostPort, readHttpRule, shares } from "./http-rule-reader.ts";
 import { fullHost, hostCovers, isHost, readExportTo } from "./values.ts";
@@ -40,6 +40,8 @@ export interface StreamMatchFacts {
 /** What was made of an object's rules, so that an edit of one of thousands reads one. */
 interface Remembered {
   readonly raw: readonly unknown[];
+  /** What is right in another object may not be in a delegate. */
+  readonly delegate: boolean;
   readonly rules: readonly HttpRuleFacts[];
 }
 
@@ -90,17 +92,18 @@ export class VirtualServiceReader {
   }
 
   #readHttp(key: string, fields: Fields, context: RuleContext, problems: Problem[]): HttpRuleFacts[] {
-    const list = fields.raw("http");
-    const raw: readonly unknown[] = Array.isArray(list) ? list : [];
-    const last = this.#remembered.get(key);
+    const raw = fields.list("http");
+    const { delegate } = context;
+    const remembered = this.#remembered.get(key);
+    const last = remembered?.delegate === delegate ? remembered : undefined;
     const before = problems.length;
-    const rules = fields.objects("http").map((rule, index) => {
+    const rules = raw.map((rule, index) => {
       const known = last?.rules[index];
-      return known !== undefined && isDeepStrictEqual(raw[index], last?.raw[index])
+      return known !== undefined && sameJson(rule, last?.raw[index])
         ? known
-        : readHttpRule(rule, context);
+        : readHttpRule(fields.entry("http", index), context);
     });
-    if (problems.length === before) this.#remembered.set(key, { raw, rules });
+    if (problems.length === before) this.#remembered.set(key, { raw, delegate, rules });
     return rules;
   }
 }
