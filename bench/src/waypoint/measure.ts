@@ -56,10 +56,10 @@ export async function measureWaypoint(rounds: Rounds, progress: (text: string) =
     const pace = (rates.http1.envoy?.perSecond ?? 0) / 2;
     progress(`waypoint, 99th percentile at ${Math.round(pace)} requests/s`);
     const pair = ["weft", "envoy"] as const;
-    const p99 = await inTurns(pair, rounds, (proxy) => pacedP99(target(proxy, simple), pace, rounds.seconds));
+    const latencies = await inTurns(pair, rounds, (proxy) => pacedP99(target(proxy, simple), pace, rounds.seconds));
     return {
       rates,
-      p99: { weft: median(p99.weft), envoy: median(p99.envoy) },
+      p99: { weft: median(latencies.get("weft") ?? []), envoy: median(latencies.get("envoy") ?? []) },
       bytes: { weft: await settledBytes(proxies.weft.pid), envoy: await settledBytes(proxies.envoy.pid) },
     };
   } finally {
@@ -91,36 +91,40 @@ async function provePolicies(targetOf: (scenario: Scenario) => Target): Promise<
   if (forged !== 401 || denied !== 403) throw new Error(`policies are not in force: ${forged}, ${denied}`);
 }
 
+/** Scenarios take turns too, not only proxies: 1,000 routes are compared with one. */
 async function allRates(
   target: (proxy: ProxyName, scenario: Scenario) => Target,
   rounds: Rounds,
   progress: (text: string) => void,
 ): Promise<Rates> {
-  const rates: [ScenarioName, Partial<Record<ProxyName, Rate>>][] = [];
-  for (const scenario of SCENARIOS) {
-    progress(`waypoint, ${scenario.title}: ${rounds.count} rounds of ${rounds.seconds} s each`);
-    for (const proxy of scenario.proxies) await saturate(target(proxy, scenario), WARM_UP_SECONDS);
-    const samples = await inTurns(scenario.proxies, rounds, (proxy) =>
-      saturate(target(proxy, scenario), rounds.seconds),
-    );
-    const medians = Object.entries(samples).map(([proxy, list]) => [
-      proxy,
-      { perSecond: median(list.map((rate) => rate.perSecond)), perCore: median(list.map((rate) => rate.perCore)) },
-    ]);
-    rates.push([scenario.name, Object.fromEntries(medians)]);
+  const turns = SCENARIOS.flatMap((scenario) => scenario.proxies.map((proxy) => ({ scenario, proxy })));
+  progress(`waypoint, ${turns.length} pairs of load and proxy: ${rounds.count} rounds of ${rounds.seconds} s each`);
+  for (const { proxy, scenario } of turns) await saturate(target(proxy, scenario), WARM_UP_SECONDS);
+  const samples = await inTurns(turns, rounds, ({ proxy, scenario }) =>
+    saturate(target(proxy, scenario), rounds.seconds),
+  );
+  const rates = {} as Record<ScenarioName, Partial<Record<ProxyName, Rate>>>;
+  for (const [{ scenario, proxy }, list] of samples) {
+    rates[scenario.name] = {
+      ...rates[scenario.name],
+      [proxy]: {
+        perSecond: median(list.map((rate) => rate.perSecond)),
+        perCore: median(list.map((rate) => rate.perCore)),
+      },
+    };
   }
-  return Object.fromEntries(rates) as Rates;
+  return rates;
 }
 
 /** The order turns over with each round: nobody is always the one after another. */
-async function inTurns<P extends ProxyName, T>(
-  proxies: readonly P[],
+async function inTurns<K, T>(
+  turns: readonly K[],
   { count }: Rounds,
-  round: (proxy: P) => Promise<T>,
-): Promise<Record<P, T[]>> {
-  const samples = Object.fromEntries(proxies.map((proxy) => [proxy, [] as T[]])) as Record<P, T[]>;
-  for (let turn = 0; turn < count; turn++) {
-    for (const proxy of turn % 2 === 0 ? proxies : proxies.toReversed()) samples[proxy].push(await round(proxy));
+  round: (turn: K) => Promise<T>,
+): Promise<ReadonlyMap<K, readonly T[]>> {
+  const samples = new Map(turns.map((turn) => [turn, [] as T[]]));
+  for (let i = 0; i < count; i++) {
+    for (const [turn, list] of i % 2 === 0 ? samples : [...samples].toReversed()) list.push(await round(turn));
   }
   return samples;
 }
