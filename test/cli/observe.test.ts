@@ -215,7 +215,9 @@ describe("weft and a mesh", () => {
       expect(stderr).toContain("reading agents, 2 of 2\n");
       const names = await run("tar", ["-tzf", file]);
       for (const part of [
-        "cluster/virtualservices.json",
+        "cluster/virtualservices.networking.istio.io.json",
+        "cluster/envoyfilters.networking.istio.io.json",
+        "cluster/backendtlspolicies.gateway.networking.k8s.io.json",
         "cluster/nodes.json",
         "debug/syncz.json",
         "config_dump.json",

@@ -7,6 +7,7 @@ const ROOT = resolve(import.meta.dirname, "../..");
 const ENTER = resolve(import.meta.dirname, "enter.sh");
 const HELM = resolve(ROOT, "build/kube/helm");
 const CHART = resolve(ROOT, "deploy/chart/weft");
+export const WEFT = resolve(ROOT, "cli/bin/weft");
 export const NODES = ["node1", "node2"] as const;
 
 export interface Output {
@@ -30,6 +31,41 @@ export async function on(machine: string, words: readonly string[], input = ""):
   child.stdin.end(input);
   const [code] = await once(child, "close");
   return { code: (code as number | null) ?? -1, stdout, stderr };
+}
+
+/** A program on a machine of the cluster that goes on until it is told to end. */
+export class Running {
+  readonly #machine: string;
+  #output = "";
+  readonly ended: Promise<void>;
+  code: number | undefined;
+
+  constructor(machine: string, words: readonly string[]) {
+    this.#machine = machine;
+    // Its first line is its process id there.
+    const child = spawn(ENTER, [machine, "sh", "-c", 'echo $$; exec "$@"', "sh", ...words]);
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      this.#output += text;
+    });
+    child.stderr.resume();
+    this.ended = once(child, "close").then(([code]) => {
+      this.code = (code as number | null) ?? -1;
+    });
+  }
+
+  get stdout(): string {
+    return this.#output.slice(this.#output.indexOf("\n") + 1);
+  }
+
+  /** As Ctrl-C in a terminal would; resolves when it has ended. */
+  async interrupt(): Promise<void> {
+    await on(this.#machine, ["kill", "-INT", this.#output.slice(0, this.#output.indexOf("\n"))]);
+    await this.ended;
+  }
+}
+
+export function start(machine: string, words: readonly string[]): Running {
+  return new Running(machine, words);
 }
 
 /** The output; throws what the program said when it failed. */

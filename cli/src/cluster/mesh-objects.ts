@@ -1,74 +1,11 @@
 /** Every object of the cluster that means something to the mesh, and how its control plane is configured. */
 import { EnvError } from "#lib/env.ts";
 import { isForbidden, isNotFound } from "#lib/kube/errors.ts";
-import {
-  AUTHORIZATION_POLICIES,
-  CONFIG_MAPS,
-  DEPLOYMENTS,
-  DESTINATION_RULES,
-  ENDPOINT_SLICES,
-  ENVOY_FILTERS,
-  GATEWAY_CLASSES,
-  GATEWAYS,
-  GRPC_ROUTES,
-  HTTP_ROUTES,
-  type KubeObject,
-  NAMESPACES,
-  NODES,
-  PEER_AUTHENTICATIONS,
-  PODS,
-  REQUEST_AUTHENTICATIONS,
-  type ResourceType,
-  SERVICE_ACCOUNTS,
-  SERVICE_ENTRIES,
-  SERVICES,
-  TCP_ROUTES,
-  TELEMETRIES,
-  TLS_ROUTES,
-  VIRTUAL_SERVICES,
-  WORKLOAD_ENTRIES,
-} from "#lib/kube/types.ts";
-import { VALIDATING_WEBHOOKS } from "../../../control/src/admission/webhook-controller.ts";
+import { CONFIG_MAPS, type KubeObject } from "#lib/kube/types.ts";
 import { controlConfig } from "../../../control/src/config.ts";
 import type { MeshSettings } from "../../../control/src/model/settings.ts";
 import type { Context } from "../frame/context.ts";
-
-type AnyType = ResourceType<KubeObject>;
-
-const other = (group: string, version: string, kind: string, plural: string): AnyType => {
-  return { group, version, kind, plural, namespaced: true };
-};
-
-/** Kinds without which nothing can be said. */
-const REQUIRED: readonly AnyType[] = [NAMESPACES, NODES, PODS, SERVICES, SERVICE_ACCOUNTS, ENDPOINT_SLICES];
-
-/** Their definitions may be missing. */
-const OPTIONAL: readonly AnyType[] = [
-  DEPLOYMENTS,
-  GATEWAY_CLASSES,
-  GATEWAYS,
-  AUTHORIZATION_POLICIES,
-  PEER_AUTHENTICATIONS,
-  REQUEST_AUTHENTICATIONS,
-  SERVICE_ENTRIES,
-  WORKLOAD_ENTRIES,
-  VIRTUAL_SERVICES,
-  DESTINATION_RULES,
-  ENVOY_FILTERS,
-  TELEMETRIES,
-  HTTP_ROUTES,
-  GRPC_ROUTES,
-  TLS_ROUTES,
-  TCP_ROUTES,
-  VALIDATING_WEBHOOKS,
-  other("apps", "v1", "StatefulSet", "statefulsets"),
-  other("apps", "v1", "DaemonSet", "daemonsets"),
-  other("networking.istio.io", "v1", "Gateway", "gateways"),
-  other("networking.istio.io", "v1", "Sidecar", "sidecars"),
-  other("networking.istio.io", "v1beta1", "ProxyConfig", "proxyconfigs"),
-  other("networking.istio.io", "v1", "WorkloadGroup", "workloadgroups"),
-  other("extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins"),
-];
+import { type AnyType, CLUSTER_KINDS, CONFIG_KINDS, WORKLOAD_KINDS } from "./mesh-kinds.ts";
 
 const MESH_CONFIG = "istio";
 
@@ -95,8 +32,8 @@ export async function meshObjects(context: Context): Promise<MeshObjects> {
     }
   };
   const kinds = await Promise.all([
-    ...REQUIRED.map((type) => listed(type, false)),
-    ...OPTIONAL.map((type) => listed(type, true)),
+    ...CLUSTER_KINDS.map((type) => listed(type, false)),
+    ...[...WORKLOAD_KINDS, ...CONFIG_KINDS].map((type) => listed(type, true)),
   ]);
   const config = await client
     .get(CONFIG_MAPS, { namespace: meshNamespace, name: MESH_CONFIG }, { signal })

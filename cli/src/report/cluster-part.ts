@@ -1,76 +1,29 @@
 /** What of the cluster goes into a report: objects that concern the mesh. Never a Secret. */
-import { KubeError } from "#lib/kube/errors.ts";
-import {
-  AUTHORIZATION_POLICIES,
-  DEPLOYMENTS,
-  DESTINATION_RULES,
-  GATEWAY_CLASSES,
-  GATEWAYS,
-  GRPC_ROUTES,
-  HTTP_ROUTES,
-  type KubeObject,
-  NAMESPACES,
-  NODES,
-  PEER_AUTHENTICATIONS,
-  PODS,
-  REQUEST_AUTHENTICATIONS,
-  type ResourceType,
-  SERVICE_ENTRIES,
-  SERVICES,
-  TCP_ROUTES,
-  TELEMETRIES,
-  TLS_ROUTES,
-  VIRTUAL_SERVICES,
-  WORKLOAD_ENTRIES,
-} from "#lib/kube/types.ts";
+import { isNotFound, KubeError } from "#lib/kube/errors.ts";
+import { DEPLOYMENTS, type KubeObject, NAMESPACES, NODES, PODS, SERVICES } from "#lib/kube/types.ts";
+import { type AnyType, CONFIG_KINDS, DAEMON_SETS } from "../cluster/mesh-kinds.ts";
 import type { Context } from "../frame/context.ts";
 import type { Archive } from "./archive.ts";
 
-type AnyType = ResourceType<KubeObject>;
-
-const DAEMON_SETS: AnyType = {
-  group: "apps",
-  version: "v1",
-  kind: "DaemonSet",
-  plural: "daemonsets",
-  namespaced: true,
-};
 const EVENTS: AnyType = { group: "", version: "v1", kind: "Event", plural: "events", namespaced: true };
 
 /** Of the whole cluster. */
-const EVERYWHERE: readonly AnyType[] = [
-  NODES,
-  NAMESPACES,
-  SERVICES,
-  GATEWAY_CLASSES,
-  GATEWAYS,
-  HTTP_ROUTES,
-  GRPC_ROUTES,
-  TLS_ROUTES,
-  TCP_ROUTES,
-  VIRTUAL_SERVICES,
-  DESTINATION_RULES,
-  SERVICE_ENTRIES,
-  WORKLOAD_ENTRIES,
-  AUTHORIZATION_POLICIES,
-  PEER_AUTHENTICATIONS,
-  REQUEST_AUTHENTICATIONS,
-  TELEMETRIES,
-];
+const EVERYWHERE: readonly AnyType[] = [NODES, NAMESPACES, SERVICES, ...CONFIG_KINDS];
 
 /** Of the mesh's own namespace: elsewhere these are the users'. */
 const OF_THE_MESH: readonly AnyType[] = [PODS, DEPLOYMENTS, DAEMON_SETS, EVENTS];
 
-/** Writes `cluster/<plural>.json` each; what cannot be read is a line of the returned list. */
+/** Writes `cluster/<plural>[.<group>].json` each, unless there is no such kind; what cannot be read is a line of the returned list. */
 export async function collectCluster(context: Context, archive: Archive): Promise<string[]> {
   const missing: string[] = [];
   const collect = async (type: AnyType, namespace: string | undefined) => {
     try {
       const { items } = await context.cluster().client.list(type, { namespace, signal: context.signal });
-      await archive.json(`cluster/${type.plural}.json`, items.map(withoutManagedFields));
+      await archive.json(`cluster/${fileName(type)}.json`, items.map(withoutManagedFields));
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
-      missing.push(`${type.plural}: ${error.message}`);
+      if (isNotFound(error)) return;
+      missing.push(`${fileName(type)}: ${error.message}`);
     }
   };
   for (const type of EVERYWHERE) await collect(type, undefined);
@@ -80,6 +33,11 @@ export async function collectCluster(context: Context, archive: Archive): Promis
   for await (const part of version as AsyncIterable<Buffer>) text += part;
   await archive.text("cluster/version.json", text);
   return missing;
+}
+
+/** As kubectl spells a kind: two groups have gateways. */
+function fileName({ plural, group }: AnyType): string {
+  return group === "" ? plural : `${plural}.${group}`;
 }
 
 /** They are most of the bytes, and say nothing of the mesh. What kubectl has remembered may be anything. */
