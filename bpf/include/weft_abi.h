@@ -338,13 +338,12 @@ struct weft_listener_key {
 };
 WEFT_ASSERT_SIZE(struct weft_listener_key, 16);
 
-/* weft_config: one entry. Agents are known by cgroup; level is the cgroup's depth below the
- * hierarchy's root.
+/* weft_config: one entry. Agents are known by the cgroup that they are in, not by one above it: how
+ * deep a cgroup is, as the kernel counts, cannot be seen from within a cgroup namespace.
  */
 struct weft_agent {
 	__u64 cgroup;
-	__u32 level;
-	__u32 _pad;
+	__u64 _pad;
 };
 WEFT_ASSERT_SIZE(struct weft_agent, 16);
 

@@ -21,20 +21,20 @@ static __always_inline const struct weft_config *current_config(void)
 	return bpf_map_lookup_elem(&weft_config, &zero);
 }
 
+static __always_inline bool is_agents_cgroup(const struct weft_config *config, __u64 cgroup)
+{
+	for (int i = 0; i < WEFT_MAX_AGENTS; i++) {
+		if (cgroup && config->agents[i].cgroup == cgroup)
+			return true;
+	}
+	return false;
+}
+
 static __always_inline bool current_is_agent(void)
 {
 	const struct weft_config *config = current_config();
 
-	if (!config)
-		return false;
-	for (int i = 0; i < WEFT_MAX_AGENTS; i++) {
-		const struct weft_agent *agent = &config->agents[i];
-
-		if (agent->cgroup &&
-		    bpf_get_current_ancestor_cgroup_id(agent->level) == agent->cgroup)
-			return true;
-	}
-	return false;
+	return config && is_agents_cgroup(config, bpf_get_current_cgroup_id());
 }
 
 /* Has a living agent said so not long ago? What is outside the mesh may come to be inside, and a pod
@@ -55,13 +55,7 @@ static __always_inline bool socket_is_agents(const struct tcp_sock___weft *tcp)
 	const struct weft_config *config = current_config();
 	__u64 cgroup = sock_of(tcp)->sk_cgrp_data.cgroup->kn->id;
 
-	if (!config)
-		return false;
-	for (int i = 0; i < WEFT_MAX_AGENTS; i++) {
-		if (cgroup && config->agents[i].cgroup == cgroup)
-			return true;
-	}
-	return false;
+	return config && is_agents_cgroup(config, cgroup);
 }
 
 #endif

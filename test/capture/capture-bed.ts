@@ -2,6 +2,7 @@
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { eventually } from "#lib/eventually.ts";
 import { cgroupMount } from "../../playground/src/system/cgroup.ts";
@@ -15,6 +16,14 @@ const TAG = "wcap";
 const APP_TIMEOUT_MS = 60_000;
 /** bpftool prints some 2 KB per entry; thousands of entries are looked at. */
 const DUMP_MAX_BYTES = 64 * 1024 * 1024;
+
+interface StartOptions {
+  readonly maxFlows?: number;
+  readonly agentCgroup?: string;
+  readonly next?: boolean;
+  /** The bed's cgroups are all that the agent's node sees; pods are to be there before. */
+  readonly ownRoot?: boolean;
+}
 
 export class CaptureBed {
   readonly pods: PodBed;
@@ -38,7 +47,7 @@ export class CaptureBed {
     mkdirSync(this.kubeletCgroup);
   }
 
-  async startAgent(options: { maxFlows?: number; agentCgroup?: string; next?: boolean } = {}): Promise<FakeAgent> {
+  async startAgent(options: StartOptions = {}): Promise<FakeAgent> {
     const agentCgroup = options.agentCgroup ?? this.pods.agentCgroup;
     mkdirSync(agentCgroup, { recursive: true });
     const agent = await FakeAgent.start({
@@ -48,6 +57,7 @@ export class CaptureBed {
       kubeletCgroup: this.kubeletCgroup,
       maxFlows: options.maxFlows ?? 10_000,
       next: options.next ?? false,
+      ...(options.ownRoot ? { nodeCgroup: dirname(this.pods.podsCgroup) } : {}),
     });
     this.#agents.push(agent);
     return agent;

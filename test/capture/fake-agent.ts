@@ -1,12 +1,14 @@
 /** The process of fake-agent.cc: capture without an engine. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { eventually } from "#lib/eventually.ts";
 import { REASONS, type Reason } from "#lib/reasons.ts";
+import { cgroupMount } from "../../playground/src/system/cgroup.ts";
 import type { BedPod } from "../helpers/pod-bed.ts";
 import { decodeEvents, type WeftEvent } from "./weft-event.ts";
 
-const BINARY = fileURLToPath(new URL("../../build/test/capture-agent", import.meta.url));
+export const FAKE_AGENT = fileURLToPath(new URL("../../build/test/capture-agent", import.meta.url));
 
 export interface FakeAgentOptions {
   readonly pinDir: string;
@@ -16,7 +18,15 @@ export interface FakeAgentOptions {
   readonly maxFlows: number;
   /** As a release with another WEFT_ABI would be. */
   readonly next: boolean;
+  /** The cgroup that is all that the node sees of the hierarchy, as of a node that is a container; it holds the others. */
+  readonly nodeCgroup?: string;
 }
+
+/** Runs "$@" in the cgroup "$0". */
+const IN_CGROUP = `echo $$ >"$0/cgroup.procs" && exec "$@"`;
+/** Runs "$@" in the cgroup $1 below "$0", which is the root for it: mounted at $2, in a cgroup namespace of its own. */
+const IN_OWN_ROOT = `echo $$ >"$0/cgroup.procs" && exec unshare --cgroup --mount sh -c '
+  umount "$2" && mount -t cgroup2 none "$2" && echo $$ >"$2/$1/cgroup.procs" && shift 2 && exec "$@"' sh "$@"`;
 
 /** What BPF may choose; `pod`: netns cookie of a direct one. */
 export interface FakeEndpoint {
@@ -35,10 +45,15 @@ export class FakeAgent {
   #output = "";
 
   static async start(options: FakeAgentOptions): Promise<FakeAgent> {
-    const enter = `echo $$ >"$0/cgroup.procs" && exec "$@"`;
-    const { pinDir, podsCgroup, agentCgroup, kubeletCgroup, maxFlows, next } = options;
-    const args = [next ? `${BINARY}-next` : BINARY, pinDir, podsCgroup, agentCgroup, kubeletCgroup, String(maxFlows)];
-    const child = spawn("/bin/sh", ["-c", enter, agentCgroup, ...args], { stdio: ["pipe", "pipe", "inherit"] });
+    const { pinDir, podsCgroup, agentCgroup, kubeletCgroup, maxFlows, next, nodeCgroup } = options;
+    const seen = (path: string) => (nodeCgroup === undefined ? path : join(cgroupMount(), relative(nodeCgroup, path)));
+    const cgroups = [podsCgroup, agentCgroup, kubeletCgroup].map(seen);
+    const command = [next ? `${FAKE_AGENT}-next` : FAKE_AGENT, pinDir, ...cgroups, String(maxFlows)];
+    const words =
+      nodeCgroup === undefined
+        ? [IN_CGROUP, agentCgroup, ...command]
+        : [IN_OWN_ROOT, nodeCgroup, relative(nodeCgroup, agentCgroup), cgroupMount(), ...command];
+    const child = spawn("/bin/sh", ["-c", ...words], { stdio: ["pipe", "pipe", "inherit"] });
     const agent = new FakeAgent(child);
     const first = await agent.#line();
     if (first !== "ready") throw new Error(first);
@@ -50,6 +65,10 @@ export class FakeAgent {
     child.stdout?.on("data", (chunk: Buffer) => {
       this.#output += chunk.toString();
     });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** Opens the pod's listeners and starts steering. Returns the netns cookie. */

@@ -28,7 +28,19 @@ bool IsDirectory(const std::string& path) {
   return lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+// Are our mounts those of the node's first process? Not in a container, whose mounts end with it.
+bool MountsAreTheNodes() {
+  struct stat own{};
+  struct stat first{};
+  return stat("/proc/self/ns/mnt", &own) == 0 && stat("/proc/1/ns/mnt", &first) == 0 && own.st_ino == first.st_ino;
+}
+
 Status MountBpffs(const std::string& at) {
+  if (!MountsAreTheNodes()) {
+    return Error{EINVAL, at +
+                             " of this node is no bpffs, and programs pinned in a container's own would end with it; " +
+                             "on the node: mount -t bpf bpf " + at};
+  }
   if (mount("bpf", at.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
     return Error{errno, "mount bpffs at " + at};
   }

@@ -10,10 +10,6 @@
 namespace weft {
 namespace {
 
-// kernfs numbers the root of a hierarchy 1. Another number at the top of a mount is a cgroup namespace's view, whose
-// depth is not the kernel's.
-constexpr uint64_t kRootId = 1;
-
 bool IsCgroup2(const std::string& path) {
   struct statfs info{};
   return statfs(path.c_str(), &info) == 0 && info.f_type == CGROUP2_SUPER_MAGIC;
@@ -22,11 +18,6 @@ bool IsCgroup2(const std::string& path) {
 uint64_t Inode(const std::string& path) {
   struct stat info{};
   return stat(path.c_str(), &info) == 0 ? info.st_ino : 0;
-}
-
-std::string Parent(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
 }  // namespace
@@ -44,15 +35,6 @@ Result<Cgroup> Cgroup::Open(const std::string& path) {
   if (!cgroup.fd) return Error{errno, "open cgroup " + path};
   // On 64-bit kernels (all that we support) the inode number is the whole cgroup id.
   cgroup.id = Inode(cgroup.path);
-
-  std::string top = cgroup.path;
-  while (top != "/" && IsCgroup2(Parent(top))) {
-    top = Parent(top);
-    ++cgroup.level;
-  }
-  if (Inode(top) != kRootId) {
-    return Error{EINVAL, top + " shows only a part of the cgroup v2 hierarchy; mount the host's into this container"};
-  }
   return cgroup;
 }
 

@@ -18,10 +18,8 @@ struct Cgroup {
   UniqueFd fd;
   // Absolute, without symbolic links.
   std::string path;
-  // What bpf_get_current_cgroup_id() returns; never used again by the kernel while it runs.
+  // What bpf_get_current_cgroup_id() returns, whatever namespace looks; never used again by the kernel while it runs.
   uint64_t id = 0;
-  // Depth below the root of the hierarchy (root: 0), as bpf_get_current_ancestor_cgroup_id() counts.
-  uint32_t level = 0;
 };
 
 }  // namespace weft

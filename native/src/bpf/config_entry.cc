@@ -16,7 +16,7 @@ Status ConfigEntry::ExemptAgent(const Cgroup& agent) const {
   if (config.agents[0].cgroup == agent.id) return Ok{};
   // The agent before us may still be draining.
   std::move_backward(std::begin(config.agents), std::end(config.agents) - 1, std::end(config.agents));
-  config.agents[0] = {.cgroup = agent.id, .level = agent.level, ._pad = 0};
+  config.agents[0] = {.cgroup = agent.id, ._pad = 0};
   return config_.Set(0, config);
 }
 
