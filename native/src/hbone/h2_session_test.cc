@@ -6,29 +6,16 @@
 #include <string>
 #include <vector>
 
+#include "h2_frames.h"
+
 namespace weft {
 namespace {
 
 using namespace h2;
-
-std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
-  std::string frame(kFrameHeaderBytes, '\0');
-  WriteFrameHeader(reinterpret_cast<uint8_t*>(frame.data()),
-                   {static_cast<uint32_t>(payload.size()), type, flags, stream});
-  return frame + payload;
-}
-
-std::string U32(uint32_t value) {
-  std::string bytes(4, '\0');
-  WriteU32(reinterpret_cast<uint8_t*>(bytes.data()), value);
-  return bytes;
-}
-
-std::string Setting(uint16_t id, uint32_t value) {
-  return std::string{static_cast<char>(id >> 8), static_cast<char>(id)} + U32(value);
-}
-
-std::string Preface() { return std::string(kPreface, kPrefaceBytes) + Frame(kSettings, 0, 0, ""); }
+using test::Frame;
+using test::Preface;
+using test::Setting;
+using test::U32;
 
 // A server side with an application that answers 200 and keeps what it gets.
 class Server final : public H2Session::Output, public StreamHandler {

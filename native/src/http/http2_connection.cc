@@ -106,6 +106,7 @@ Http2Connection::Http2Connection(LoopContext& context, std::unique_ptr<ByteStrea
     : context_(context),
       stream_(std::move(stream)),
       server_(server),
+      scan_(server ? h2::kPrefaceBytes : 0),
       first_task_([this] { OnBytes({}); }),
       flush_task_([this] { Flush(); }),
       ended_task_([this] { OnEnded(StreamEnd::kAborted, {}); }) {
@@ -156,7 +157,7 @@ void Http2Connection::Start(const Limits& limits, std::span<const uint8_t> first
   FlushSoon();
 }
 
-Http2Stream* Http2Connection::Find(int32_t id) {
+Http2Stream* Http2Connection::Find(int32_t id) const {
   const auto found = streams_.find(id);
   return found == streams_.end() ? nullptr : found->second.get();
 }
@@ -175,10 +176,31 @@ void Http2Connection::OnBytes(std::span<const uint8_t> bytes) {
 }
 
 void Http2Connection::Feed(std::span<const uint8_t> bytes) {
-  if (ended_ || closing_ || broken_) return;
+  std::span<const uint8_t> rest = bytes;
+  bool behind_reset = false;
+  while (const std::optional<FrameHead> head = scan_.Next(rest)) {
+    size_t at = bytes.size() - rest.size();
+    at -= std::min(at, h2::kFrameHeaderBytes);
+    // What may come on a stream is different behind its end, so nghttp2 is to take that first.
+    if (behind_reset) {
+      if (!Give(bytes.first(at))) return;
+      bytes = bytes.subspan(std::exchange(at, 0));
+    }
+    if (const std::optional<Fault> fault = FaultOf(*head)) {
+      if (Give(bytes.first(at))) Break(fault->detail, fault->code);
+      return;
+    }
+    behind_reset = head->type == h2::kRstStream;
+  }
+  Give(bytes);
+}
+
+bool Http2Connection::Give(std::span<const uint8_t> bytes) {
+  if (ended_ || closing_ || broken_) return false;
   const ssize_t n = nghttp2_session_mem_recv(session_, bytes.data(), bytes.size());
   if (n < 0) Break(nghttp2_strerror(static_cast<int>(n)), NGHTTP2_PROTOCOL_ERROR);
   FlushSoon();
+  return !ended_ && !broken_;
 }
 
 void Http2Connection::OnReadEnd() {
@@ -224,9 +246,8 @@ void Http2Connection::BeginDrain() {
   draining_ = true;
   // A client that has said nothing yet has nothing under way.
   if (!server_ || !settings_seen_) return FinishDrain();
-  // What it sends before it hears of this is still served: the last word follows the answer to the PING.
+  // What it sends before it hears of this is still served: the last word follows the answer to a PING behind it.
   nghttp2_submit_shutdown_notice(session_);
-  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
   FlushSoon();
 }
 
@@ -242,13 +263,12 @@ void Http2Connection::FlushSoon() {
 }
 
 void Http2Connection::Flush() {
-  if (ended_) return;
-  while (stream_->WriteRoom() > 0) {
-    const uint8_t* bytes = nullptr;
-    const ssize_t n = nghttp2_session_mem_send(session_, &bytes);
-    if (n < 0) return EndNow();
-    if (n == 0) break;
-    stream_->out().Append({bytes, static_cast<size_t>(n)});
+  if (ended_ || !WriteOut()) return;
+  if (!resets_due_.empty()) {
+    for (const DueReset& each : std::exchange(resets_due_, {})) {
+      if (Find(each.id) != nullptr) nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, each.id, each.code);
+    }
+    if (!WriteOut()) return;
   }
   stream_->WriteSoon();
   std::vector<Http2Stream*> writable;
@@ -262,6 +282,20 @@ void Http2Connection::Flush() {
     if (ended_) return;
   }
   MaybeFinish();
+}
+
+bool Http2Connection::WriteOut() {
+  while (stream_->WriteRoom() > 0) {
+    const uint8_t* bytes = nullptr;
+    const ssize_t n = nghttp2_session_mem_send(session_, &bytes);
+    if (n < 0) {
+      EndNow();
+      return false;
+    }
+    if (n == 0) break;
+    stream_->out().Append({bytes, static_cast<size_t>(n)});
+  }
+  return true;
 }
 
 void Http2Connection::MaybeFinish() {
@@ -288,7 +322,11 @@ void Http2Connection::WritableLater(Http2Stream& stream) {
 void Http2Connection::ResetStream(Http2Stream& stream, uint32_t code) {
   stream.handler_gone_ = true;
   if (stream.id_ < 0 || ended_) return;
-  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, code);
+  if (server_) {
+    resets_due_.push_back({stream.id_, code});
+  } else {
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, code);
+  }
   FlushSoon();
 }
 
@@ -311,11 +349,51 @@ uint64_t Http2Connection::OwedSinceMs() const {
   return settings_seen_ ? 0 : active_ms_;
 }
 
-// For nghttp2: not 0 ends the reading.
-int Http2Connection::Spend(TokenBucket& bucket) {
-  if (bucket.Take(context_.loop.now_ms())) return 0;
-  Break("too many frames that do nothing", NGHTTP2_ENHANCE_YOUR_CALM);
-  return NGHTTP2_ERR_CALLBACK_FAILURE;
+// Before nghttp2 takes the frame.
+std::optional<Http2Connection::Fault> Http2Connection::FaultOf(const FrameHead& head) {
+  const bool block_ends = (head.flags & h2::kEndHeaders) != 0;
+  switch (head.type) {
+    case h2::kHeaders:
+      continuations_ = 0;
+      block_begun_ms_ = block_ends ? 0 : context_.loop.now_ms();
+      return {};
+    case h2::kContinuation:
+      if (block_ends) block_begun_ms_ = 0;
+      if (++continuations_ <= kMaxContinuations) return {};
+      return Fault{"a header block of too many frames", NGHTTP2_ENHANCE_YOUR_CALM};
+    case h2::kData:
+      if (head.length == 0 && (head.flags & h2::kEndStream) == 0) return Spend(control_);
+      return FaultOnClosed(static_cast<int32_t>(head.stream), head.type);
+    case h2::kPriority:
+      if (head.stream == 0) return Fault{"PRIORITY of no stream", NGHTTP2_PROTOCOL_ERROR};
+      // RFC 7540 section 5.3.1; the newer RFC 9113 knows no dependencies, and nobody has a use for this one.
+      if (head.dependency == head.stream) return Fault{"a stream that depends on itself", NGHTTP2_PROTOCOL_ERROR};
+      return Spend(control_);
+    case h2::kRstStream:
+      return Spend(resets_);
+    case h2::kWindowUpdate:
+      return {};
+    default:
+      return Spend(control_);
+  }
+}
+
+std::optional<Http2Connection::Fault> Http2Connection::FaultOnClosed(int32_t id, uint8_t type) const {
+  if (!server_ || id > last_opened_ || Find(id) != nullptr) return {};
+  switch (closed_.Of(id)) {
+    case ClosedStreams::Kind::kByPeer:
+      return Fault{"a frame on a stream that its sender had ended", NGHTTP2_STREAM_CLOSED};
+    case ClosedStreams::Kind::kNeverOpened:
+      if (type == h2::kData) return {};
+      return Fault{"a stream below one that is open already", NGHTTP2_PROTOCOL_ERROR};
+    default:
+      return {};
+  }
+}
+
+std::optional<Http2Connection::Fault> Http2Connection::Spend(TokenBucket& bucket) {
+  if (bucket.Take(context_.loop.now_ms())) return {};
+  return Fault{"too many frames that do nothing", NGHTTP2_ENHANCE_YOUR_CALM};
 }
 
 // ---- nghttp2's calls
@@ -325,50 +403,21 @@ int Http2Connection::OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* head
   auto& connection = *static_cast<Http2Connection*>(self);
   // Whoever took a request of this very read may have ended the connection.
   if (connection.ended_ || connection.broken_) return NGHTTP2_ERR_CALLBACK_FAILURE;
-  if (!connection.MayComeOn(header->stream_id, header->type)) return NGHTTP2_ERR_CALLBACK_FAILURE;
-  const bool block_ends = (header->flags & NGHTTP2_FLAG_END_HEADERS) != 0;
-  switch (header->type) {
-    case NGHTTP2_CONTINUATION:
-      if (block_ends) connection.block_begun_ms_ = 0;
-      if (++connection.continuations_ <= kMaxContinuations) return 0;
-      connection.Break("a header block of too many frames", NGHTTP2_ENHANCE_YOUR_CALM);
-      return NGHTTP2_ERR_CALLBACK_FAILURE;
-    case NGHTTP2_HEADERS:
-      connection.continuations_ = 0;
-      connection.block_begun_ms_ = block_ends ? 0 : connection.context_.loop.now_ms();
-      return 0;
-    case NGHTTP2_RST_STREAM:
-      return connection.Spend(connection.resets_);
-    case NGHTTP2_DATA:
-      if (header->length > 0 || (header->flags & NGHTTP2_FLAG_END_STREAM) != 0) return 0;
-      return connection.Spend(connection.control_);
-    case NGHTTP2_WINDOW_UPDATE:
-      return 0;
-    default:
-      return connection.Spend(connection.control_);
-  }
-}
-
-bool Http2Connection::MayComeOn(int32_t id, uint8_t type) {
-  const bool of_message = type == NGHTTP2_HEADERS || type == NGHTTP2_DATA;
-  if (!server_ || !of_message || id > last_opened_ || Find(id) != nullptr) return true;
-  switch (closed_.Of(id)) {
-    case ClosedStreams::Kind::kByPeer:
-      Break("a frame on a stream that its sender had ended", NGHTTP2_STREAM_CLOSED);
-      return false;
-    case ClosedStreams::Kind::kNeverOpened:
-      if (type == NGHTTP2_DATA) return true;
-      Break("a stream below one that is open already", NGHTTP2_PROTOCOL_ERROR);
-      return false;
-    default:
-      return true;
-  }
+  if (header->type != NGHTTP2_HEADERS) return 0;
+  // Here and not before the read: the streams that frames before this one opened are known by now.
+  const std::optional<Fault> fault = connection.FaultOnClosed(header->stream_id, header->type);
+  if (!fault) return 0;
+  connection.Break(fault->detail, fault->code);
+  return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 int Http2Connection::OnInvalidFrame(nghttp2_session*, const nghttp2_frame*, int, void* self) {
   auto& connection = *static_cast<Http2Connection*>(self);
   // What makes us reset a stream costs as much as a reset of the peer's (CVE-2025-8671).
-  return connection.Spend(connection.resets_);
+  const std::optional<Fault> fault = connection.Spend(connection.resets_);
+  if (!fault) return 0;
+  connection.Break(fault->detail, fault->code);
+  return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 // A field that is none makes its message none (RFC 9113 section 8.2.1); nghttp2 alone would only leave the field out.
@@ -457,20 +506,28 @@ int Http2Connection::OnData(nghttp2_session* session, uint8_t, int32_t id, const
   return 0;
 }
 
-// An answer that is whole before its request is: the client need not send the rest (RFC 9113 section 8.1).
 int Http2Connection::OnFrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* self) {
-  if (auto& connection = *static_cast<Http2Connection*>(self);
-      frame->hd.type == NGHTTP2_RST_STREAM && connection.Find(frame->hd.stream_id) == nullptr) {
-    // Refused before it was anything.
-    connection.closed_.Add(frame->hd.stream_id, false);
+  auto& connection = *static_cast<Http2Connection*>(self);
+  Http2Stream* const stream = connection.Find(frame->hd.stream_id);
+  switch (frame->hd.type) {
+    case NGHTTP2_RST_STREAM:
+      // Refused before it was anything.
+      if (stream == nullptr) connection.closed_.Add(frame->hd.stream_id, false);
+      return 0;
+    case NGHTTP2_GOAWAY:
+      // Not before: nghttp2 sends PINGs first, and the answer is to say that this was heard.
+      if (!connection.draining_ || connection.drained_ || connection.broken_) return 0;
+      return nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, nullptr);
+    case NGHTTP2_DATA:
+    case NGHTTP2_HEADERS:
+      if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0 || stream == nullptr) return 0;
+      stream->end_sent_ = true;
+      if (stream->remote_ended_) return 0;
+      // An answer that is whole before its request is: the client need not send the rest (RFC 9113 section 8.1).
+      return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    default:
+      return 0;
   }
-  const bool may_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-  if (!may_end || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
-  Http2Stream* const stream = static_cast<Http2Connection*>(self)->Find(frame->hd.stream_id);
-  if (stream == nullptr) return 0;
-  stream->end_sent_ = true;
-  if (stream->remote_ended_) return 0;
-  return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
 int Http2Connection::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* self) {

@@ -3,6 +3,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/token_bucket.h"
 #include "http/closed_streams.h"
 #include "http/codec.h"
+#include "http/frame_scan.h"
 #include "http/stream.h"
 
 namespace weft::http {
@@ -131,11 +133,20 @@ class Http2Connection : protected ByteStream::Handler {
   void OnWritable() override { FlushSoon(); }
   void OnStreamDown(StreamEnd end, std::string_view detail) override;
   void Feed(std::span<const uint8_t> bytes);
-  Http2Stream* Find(int32_t id);
-  int Spend(TokenBucket& bucket);
-  // False: the connection is over because of it.
-  bool MayComeOn(int32_t id, uint8_t type);
+  Http2Stream* Find(int32_t id) const;
+  // To nghttp2; false: the connection is over.
+  bool Give(std::span<const uint8_t> bytes);
+  // What is said to a peer that may not do what it does.
+  struct Fault {
+    std::string_view detail;
+    uint32_t code;
+  };
+  std::optional<Fault> FaultOf(const FrameHead& head);
+  std::optional<Fault> FaultOnClosed(int32_t id, uint8_t type) const;
+  std::optional<Fault> Spend(TokenBucket& bucket);
   void Flush();
+  // False: the connection is over.
+  bool WriteOut();
   void CloseAll(StreamError error);
   void MaybeFinish();
 
@@ -143,6 +154,13 @@ class Http2Connection : protected ByteStream::Handler {
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, std::unique_ptr<Http2Stream>> streams_;
   std::vector<Http2Stream*> writable_;
+  // Streams of a server that are to be reset at the end of the turn: what was said in them by then is sent before.
+  struct DueReset {
+    int32_t id;
+    uint32_t code;
+  };
+  std::vector<DueReset> resets_due_;
+  FrameScan scan_;
   size_t continuations_ = 0;
   bool broken_ = false;
   bool settings_seen_ = false;

@@ -46,6 +46,11 @@ void SniffConnection::OnBytes(std::span<const uint8_t> bytes) {
 
 bool SniffConnection::Decide(std::span<const uint8_t> seen) {
   const l7::ChainProgram& chain = port_->chain();
+  // What TLS has agreed on is not to be guessed again: a peer that says something else in it is broken (RFC 9113 3.3).
+  if (chain.protocol != l7::ChainProtocol::kTls && stream_->info().alpn == "h2") {
+    HandToHttp(true, seen);
+    return true;
+  }
   if (chain.protocol == l7::ChainProtocol::kHttp) {
     const Sniffed http = SniffHttp(seen);
     if (http == Sniffed::kMore) return false;
