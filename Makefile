@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel cluster-up cluster-down cluster-test demo bench bench-control bench-waypoint fuzz cleanup clean
+.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel h2spec cluster-up cluster-down cluster-test demo bench bench-control bench-waypoint fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -115,6 +115,7 @@ test-unit: proto
 
 test-system: build $(TOOLS) build/stamp/envoy
 	$(MAKE) --no-print-directory -C test/cluster api
+	$(MAKE) --no-print-directory -C test/waypoint h2spec
 	$(VITEST) --project system --outputFile.json=build/test/system.json
 
 # Envoy as a peer that nobody here wrote: only the system tests and the bench need it.
@@ -139,6 +140,11 @@ test-kernel: build
 	$(MAKE) --no-print-directory -C test/capture
 	$(MAKE) --no-print-directory -C test/express
 	test/kernel/run.sh
+
+# How a server of HTTP/2 must answer, by others: the waypoint's.
+h2spec: build
+	$(MAKE) --no-print-directory -C test/waypoint h2spec
+	vitest run --project system test/waypoint/h2spec.test.ts
 
 # SECONDS=60: how long each target of native/fuzz runs.
 fuzz: build/stamp/apt proto

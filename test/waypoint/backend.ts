@@ -1,6 +1,7 @@
 /** A pod's application: an HTTP server on a loopback address of its own, whose answers a test decides. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -33,6 +34,10 @@ export class Backend {
     backend.#server.listen(port, ip);
     await once(backend.#server, "listening");
     return backend;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
   }
 
   get connections(): Promise<number> {
