@@ -1,15 +1,35 @@
 #include "net/tcp_stream.h"
 
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "net/failed_stream.h"
 #include "net/transport.h"
 
 namespace weft {
+namespace {
+
+// How often in a row the kernel has repeated what was sent, or asked for room to send it, without any answer. None: all
+// that was sent has arrived, or it is no TCP.
+std::optional<uint8_t> UnansweredRepetitions(int fd) {
+  int queued = 0;
+  if (ioctl(fd, SIOCOUTQ, &queued) != 0 || queued == 0) return {};
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
+  // One of the two: repetitions where the peer has room, probes where it has none. Each answer begins them anew.
+  return std::max(info.tcpi_retransmits, info.tcpi_probes);
+}
+
+}  // namespace
 
 TcpStream::TcpStream(LoopContext& context, UniqueFd fd, const SocketAddress& remote, uint64_t connect_ms)
     : context_(context),
@@ -101,6 +121,7 @@ void TcpStream::Write(std::span<const uint8_t> bytes) {
   if (out_.empty() && writable_ && state_ == State::kUp && bytes.size() >= BufferPool::kSmallest) {
     const ssize_t n = send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n > 0) bytes = bytes.subspan(static_cast<size_t>(n));
+    if (n > 0) Sent();
     if (bytes.empty()) return;
     if (n >= 0 || errno == EAGAIN) writable_ = false;
   }
@@ -172,6 +193,7 @@ void TcpStream::Flush() {
     const ssize_t n = send(fd_.get(), out_.data(), out_.size(), MSG_NOSIGNAL);
     if (n >= 0) {
       out_.Consume(static_cast<size_t>(n));
+      Sent();
       continue;
     }
     if (errno == EINTR) continue;
@@ -190,7 +212,20 @@ void TcpStream::Flush() {
 
 void TcpStream::OnTimer() {
   if (state_ == State::kConnecting) return Down(StreamEnd::kTimeout, "timed out connecting");
-  if (state_ == State::kClosing) Down(end_, {});
+  if (state_ == State::kClosing) return Down(end_, {});
+  if (state_ == State::kUp) CheckPeer();
+}
+
+// The timer runs on from the first bytes to a look that finds nothing under way: no write has to touch it again.
+void TcpStream::Sent() {
+  if (state_ == State::kUp && !timer_.armed()) context_.loop.Arm(timer_, kAnswerCheckMs);
+}
+
+void TcpStream::CheckPeer() {
+  const std::optional<uint8_t> unanswered = UnansweredRepetitions(fd_.get());
+  if (!unanswered) return;
+  if (*unanswered >= kMaxUnanswered) return Down(StreamEnd::kTimeout, "the peer answers nothing any more");
+  context_.loop.Arm(timer_, kAnswerCheckMs);
 }
 
 void TcpStream::Down(StreamEnd end, std::string detail) {

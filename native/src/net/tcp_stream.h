@@ -16,6 +16,12 @@ class TcpStream final : public ByteStream, private IoHandler {
   static constexpr size_t kHighWatermark = 256 * 1024;
   // How long an orderly end may wait for the peer to take what is left, and to end in its turn.
   static constexpr uint64_t kLingerMs = 2'000;
+  // A peer that has acknowledged none of so many repetitions in a row, each after twice the time of the one before, is
+  // gone: 13 seconds where round trips are short. The kernel alone would go on for a quarter of an hour, and whatever
+  // is given to the connection waits as long. A peer that only reads slowly acknowledges.
+  static constexpr uint8_t kMaxUnanswered = 6;
+  // How often that is looked at, while something was sent.
+  static constexpr uint64_t kAnswerCheckMs = 5'000;
 
   // `connect_ms` 0: the socket is connected.
   TcpStream(LoopContext& context, UniqueFd fd, const SocketAddress& remote, uint64_t connect_ms);
@@ -41,6 +47,8 @@ class TcpStream final : public ByteStream, private IoHandler {
   void Flush();
   void FinishTurn();
   void OnTimer();
+  void Sent();
+  void CheckPeer();
   void Down(StreamEnd end, std::string detail);
   void Report();
 
