@@ -528,6 +528,7 @@ describe("the control plane", () => {
     const conditions = () => kube.read(AUTHORIZATION_POLICIES, "shop", "p")?.status?.conditions?.[0];
     await eventually("a condition", () => conditions()?.status === "True");
     await eventually("the policy", () => client.authorization("shop/p"));
+    await eventually("the workloads", () => client.responsesOf(ADDRESS_TYPE).length > 0);
     const before = client.responses.length;
     kube.put(
       AUTHORIZATION_POLICIES,

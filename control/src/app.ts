@@ -16,6 +16,7 @@ import {
   VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from "#lib/kube/types.ts";
+import { releaseMemory } from "#lib/release-memory.ts";
 import { adminRoutes } from "./admin.ts";
 import { serveAdmission } from "./admission/admission-server.ts";
 import { decide } from "./admission/validator.ts";
@@ -427,6 +428,8 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     { resources: model.addresses.size, policies: model.authorizations.size, ms: Math.round(performance.now() - begun) },
     "mesh model built",
   );
+  // The lists that it was read from are several times its size.
+  releaseMemory();
 
   // ---- admission ------------------------------------------------------------------------------------------------
   const { policies: waypointPolicies, routes } = resources;
@@ -493,7 +496,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     ads.push(change);
     metrics.flushed(flushMs, sinceChangeMs + performance.now() - start);
   };
-  const grpc = await serveGrpc(config.grpc, credentials, ads, certificates, authenticator);
+  const grpc = await serveGrpc(config.grpc, credentials, ads, certificates);
   opened.defer(() => grpc.close());
   opened.defer(() => {
     waitingFor = ["shutdown"];

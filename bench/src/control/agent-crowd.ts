@@ -34,13 +34,15 @@ const deserialize = (bytes: Buffer): Buffer => bytes;
 class Crowd {
   readonly #agents: number;
   readonly #resources: number;
+  readonly #credentials: grpc.ChannelCredentials;
   #loaded = 0;
   #marker: Buffer | undefined;
   readonly #heard = new Set<number>();
 
-  constructor({ agents, resources }: CrowdOrder) {
+  constructor({ agents, resources, roots }: CrowdOrder) {
     this.#agents = agents;
     this.#resources = resources;
+    this.#credentials = grpc.credentials.createSsl(Buffer.from(roots));
   }
 
   await(marker: string): void {
@@ -49,8 +51,8 @@ class Crowd {
     tell("awaiting");
   }
 
-  connect(index: number, { port, roots }: CrowdOrder): void {
-    const client = new grpc.Client(`localhost:${port}`, grpc.credentials.createSsl(Buffer.from(roots)), {
+  connect(index: number, { port }: CrowdOrder): void {
+    const client = new grpc.Client(`localhost:${port}`, this.#credentials, {
       "grpc.ssl_target_name_override": "istiod.istio-system.svc",
       "grpc.max_receive_message_length": -1,
       "grpc.use_local_subchannel_pool": 1,

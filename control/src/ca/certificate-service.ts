@@ -1,20 +1,19 @@
 /** IstioCertificateService: a signed certificate for the identity of a workload on the caller's node. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type ServerUnaryCall, type ServiceDefinition, type sendUnaryData, status } from "@grpc/grpc-js";
+import { create, toBinary } from "@bufbuild/protobuf";
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import type { Logger } from "pino";
 import { formatSpiffeId } from "#lib/spiffe.ts";
-import { CREATE_CERTIFICATE_METHOD } from "#lib/xds/types.ts";
 import {
-  type IstioCertificateRequest,
   IstioCertificateRequestSchema,
   type IstioCertificateResponse,
   IstioCertificateResponseSchema,
 } from "#proto/ca_pb.ts";
-import { authenticateCall, type Refusal } from "../auth/authentication-gate.ts";
+import { authenticateCall, type Refusal } from "../auth/authenticate-call.ts";
 import { type CallerLimits, LimitError } from "../auth/caller-limits.ts";
 import { AuthenticationError, type TokenAuthenticator } from "../auth/token-authenticator.ts";
+import type { GrpcCall } from "../grpc/call.ts";
+import { GRPC_STATUS, GrpcError } from "../grpc/status.ts";
 import type { Authority } from "./authority.ts";
 import { crypto } from "./keys.ts";
 import { AuthorizationError, type NodeAuthorizer } from "./node-authorizer.ts";
@@ -37,22 +36,6 @@ export interface CertificateServiceOptions {
   readonly metrics: CertificateMetrics;
 }
 
-type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
-
-export const CERTIFICATE_SERVICE: ServiceDefinition = {
-  CreateCertificate: {
-    path: CREATE_CERTIFICATE_METHOD,
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: (message: IstioCertificateRequest) =>
-      Buffer.from(toBinary(IstioCertificateRequestSchema, message)),
-    requestDeserialize: (bytes: Buffer) => fromBinary(IstioCertificateRequestSchema, bytes),
-    responseSerialize: (message: IstioCertificateResponse) =>
-      Buffer.from(toBinary(IstioCertificateResponseSchema, message)),
-    responseDeserialize: (bytes: Buffer) => fromBinary(IstioCertificateResponseSchema, bytes),
-  },
-};
-
 /** A signing request is about 500 bytes; RSA of 8192 bits makes it 3 KB. */
 const MAX_CSR_BYTES = 16 * 1024;
 const MIN_RSA_BITS = 2048;
@@ -73,29 +56,33 @@ export class CertificateService {
     this.#options = options;
   }
 
-  get implementation() {
-    return {
-      CreateCertificate: (call: Call, respond: sendUnaryData<IstioCertificateResponse>) => {
-        this.#options.metrics.requested();
-        this.#create(call).then(
-          (response) => respond(null, response),
-          (error: unknown) => respond(this.refusal(error, call.getPeer())),
-        );
+  /** Takes one call. */
+  serve(call: GrpcCall): void {
+    this.#options.metrics.requested();
+    this.#create(call).then(
+      (response) => {
+        call.write({ parts: [toBinary(IstioCertificateResponseSchema, response)], deflated: false });
+        call.end(GRPC_STATUS.OK);
       },
-    };
+      (error: unknown) => {
+        const { code, details } = this.#refusal(error, call.peer);
+        call.end(code, details);
+      },
+    );
   }
 
-  async #create(call: Call): Promise<IstioCertificateResponse> {
+  async #create(call: GrpcCall): Promise<IstioCertificateResponse> {
     const { authenticator, authorizer, limits, log, metrics } = this.#options;
-    const caller = await authenticateCall(authenticator, call.metadata, call.getPeer());
+    const caller = await authenticateCall(authenticator, call);
+    const request = await call.readOne(IstioCertificateRequestSchema);
     limits.takeCertificate(caller);
-    const impersonated = call.request.metadata?.ImpersonatedIdentity;
+    const impersonated = request.metadata?.ImpersonatedIdentity;
     if (impersonated !== undefined && typeof impersonated !== "string") {
       throw new AuthorizationError("ImpersonatedIdentity is no string");
     }
     const identity = formatSpiffeId(await authorizer.authorize(caller, impersonated));
-    const ttlMs = this.#ttlMs(call.request.validityDuration);
-    const publicKey = await publicKeyOf(call.request.csr);
+    const ttlMs = this.#ttlMs(request.validityDuration);
+    const publicKey = await publicKeyOf(request.csr);
     // Read last: during a rotation the signer may change while we wait.
     const authority = this.#options.authority();
     const { pem, notAfter } = await authority.issue({
@@ -118,27 +105,29 @@ export class CertificateService {
   }
 
   /** What the caller is told; logged and counted. */
-  refusal(error: unknown, peer: string): Refusal {
+  #refusal(error: unknown, peer: string): Refusal {
     const { log, metrics } = this.#options;
     if (error instanceof LimitError) {
       metrics.refused("limit");
       log.warn({ peer, reason: error.message }, "certificate refused");
-      return { code: status.RESOURCE_EXHAUSTED, details: "too many requests" };
+      return { code: GRPC_STATUS.RESOURCE_EXHAUSTED, details: "too many requests" };
     }
     if (error instanceof AuthenticationError || error instanceof AuthorizationError) {
       metrics.refused(error instanceof AuthenticationError ? "authentication" : "authorization");
       log.warn({ peer, reason: error.message }, "certificate refused");
       // Opaque: a caller must not learn what runs where.
-      return { code: status.UNAUTHENTICATED, details: "request authenticate failure" };
+      return { code: GRPC_STATUS.UNAUTHENTICATED, details: "request authenticate failure" };
     }
     if (error instanceof RequestError) {
       metrics.refused(error.reason);
       log.warn({ peer, reason: error.message }, "certificate refused");
-      return { code: status.INVALID_ARGUMENT, details: error.message };
+      return { code: GRPC_STATUS.INVALID_ARGUMENT, details: error.message };
     }
+    // It has said so itself, or is gone.
+    if (error instanceof GrpcError) return { code: error.code, details: error.message };
     metrics.refused("internal");
     log.error({ peer, err: error }, "cannot issue a certificate");
-    return { code: status.UNAVAILABLE, details: "cannot issue a certificate now" };
+    return { code: GRPC_STATUS.UNAVAILABLE, details: "cannot issue a certificate now" };
   }
 }
 

@@ -1,7 +1,6 @@
 /** Our own TLS: TLS 1.3 with AES-GCM only, and a certificate for the names under which agents reach us. */
 import { createPrivateKey } from "node:crypto";
 import type { SecureContextOptions } from "node:tls";
-import { ServerCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Authority } from "./authority.ts";
 import { newSigningKey } from "./keys.ts";
@@ -17,19 +16,18 @@ export interface ServingCredentialsOptions {
   readonly log: Logger;
 }
 
-export class ServingCredentials extends ServerCredentials {
+export class ServingCredentials {
   readonly #options: ServingCredentialsOptions;
   readonly #followers = new Set<(context: SecureContextOptions) => void>();
   #timer: NodeJS.Timeout | undefined;
   #context: SecureContextOptions;
 
   private constructor(options: ServingCredentialsOptions, context: SecureContextOptions) {
-    super({ requestCert: false }, context);
     this.#options = options;
     this.#context = context;
   }
 
-  /** What other servers of ours show. */
+  /** What our servers show. */
   get context(): SecureContextOptions {
     return this.#context;
   }
@@ -51,7 +49,6 @@ export class ServingCredentials extends ServerCredentials {
     clearTimeout(this.#timer);
     try {
       this.#context = await issue(this.#options);
-      this.updateSecureContextOptions(this.#context);
       for (const take of this.#followers) take(this.#context);
       this.#schedule(TTL_MS / 2);
     } catch (error) {
@@ -62,10 +59,6 @@ export class ServingCredentials extends ServerCredentials {
 
   close(): void {
     clearTimeout(this.#timer);
-  }
-
-  _equals(other: ServerCredentials): boolean {
-    return this === other;
   }
 
   #schedule(ms: number): void {

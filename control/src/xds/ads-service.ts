@@ -1,14 +1,14 @@
 /** The aggregated discovery service: checks who asks, and keeps every stream in step with the model. */
 import { randomBytes } from "node:crypto";
-import { fromBinary } from "@bufbuild/protobuf";
-import { type ServerDuplexStream, type ServiceDefinition, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { parseIp } from "#lib/address.ts";
-import { DELTA_ADS_METHOD, L7_TYPE_URLS, type NodeId, parseNodeId, type TypeUrl } from "#lib/xds/types.ts";
+import { L7_TYPE_URLS, type NodeId, parseNodeId, type TypeUrl } from "#lib/xds/types.ts";
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema, type Node } from "#proto/discovery_pb.ts";
-import { authenticateCall, type Refusal } from "../auth/authentication-gate.ts";
+import { authenticateCall, type Refusal } from "../auth/authenticate-call.ts";
 import { type CallerLimits, LimitError } from "../auth/caller-limits.ts";
 import { AuthenticationError, type CallerIdentity, type TokenAuthenticator } from "../auth/token-authenticator.ts";
+import type { GrpcCall } from "../grpc/call.ts";
+import { GRPC_STATUS, GrpcError } from "../grpc/status.ts";
 import { GATEWAY_NAME_LABEL } from "../model/gateway.ts";
 import type { MeshModel, ModelChange } from "../model/mesh-model.ts";
 import { AddressIndex } from "./address-index.ts";
@@ -22,7 +22,7 @@ import {
   type ProgramTables,
 } from "./program-source.ts";
 import { ProgramSubscriber } from "./program-subscriber.ts";
-import { MAX_RESPONSE_BYTES } from "./responses.ts";
+import { MAX_CHANGE_BYTES } from "./responses.ts";
 import { type ClientSync, StreamState } from "./stream-state.ts";
 import { type Push, Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
@@ -44,23 +44,8 @@ export interface AdsServiceOptions {
   readonly metrics: AdsMetrics;
   readonly programs: ProgramSource;
   readonly programListener: ProgramListener;
-  readonly maxResponseBytes?: number;
+  readonly maxChangeBytes?: number;
 }
-
-/** Responses are encoded by us; requests are decoded when they come. */
-export const ADS_SERVICE: ServiceDefinition = {
-  DeltaAggregatedResources: {
-    path: DELTA_ADS_METHOD,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: (bytes: Buffer) => bytes,
-    requestDeserialize: (bytes: Buffer) => fromBinary(DeltaDiscoveryRequestSchema, bytes),
-    responseSerialize: (bytes: Buffer) => bytes,
-    responseDeserialize: (bytes: Buffer) => bytes,
-  },
-};
-
-type Stream = ServerDuplexStream<DeltaDiscoveryRequest, Buffer>;
 
 /** Of whom log lines speak. */
 interface Client {
@@ -76,18 +61,11 @@ interface Session {
 /** What may stand first in a node id. */
 const NODE_TYPES = ["ztunnel", "waypoint", "router", "sidecar", "agentgateway"];
 
-/** Clients that are sent everything at the same time: about 60 MB in flight with the largest responses. */
+/** Clients that are sent everything at the same time. */
 const LOADING_AT_ONCE = 8;
 const LOADING_MAX_MS = 10_000;
-
-/** Why a stream is refused; the message goes to the client. */
-class RefusedError extends Error {
-  readonly code: status;
-  constructor(code: status, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
+/** A client has no reason to send more than one request per type before it is answered. */
+const MAX_EARLY_REQUESTS = 16;
 
 export class AdsService {
   readonly #options: AdsServiceOptions;
@@ -95,7 +73,7 @@ export class AdsService {
   /** By Gateway. */
   readonly #waypoints = new Map<string, Set<ProgramSubscriber>>();
   #connected = 0;
-  readonly #streams = new Set<Stream>();
+  readonly #calls = new Set<GrpcCall>();
   readonly #states = new Set<StreamState>();
   readonly #gate = new LoadGate(LOADING_AT_ONCE, LOADING_MAX_MS);
   readonly #wholeAddresses: WholeTable;
@@ -104,11 +82,7 @@ export class AdsService {
 
   constructor(options: AdsServiceOptions) {
     this.#options = options;
-    this.#wholeAddresses = new WholeTable(options.model.addresses, options.maxResponseBytes ?? MAX_RESPONSE_BYTES);
-  }
-
-  get implementation() {
-    return { DeltaAggregatedResources: (stream: Stream) => this.#open(stream) };
+    this.#wholeAddresses = new WholeTable(options.model.addresses);
   }
 
   /** Who is connected, and how far. */
@@ -118,14 +92,15 @@ export class AdsService {
 
   /** Sends what a flush changed to every stream. */
   push(change: ModelChange): void {
-    const { model, maxResponseBytes = MAX_RESPONSE_BYTES } = this.#options;
+    const { model, maxChangeBytes = MAX_CHANGE_BYTES } = this.#options;
     if (isEmpty(change)) return;
     this.#version++;
     this.#index?.update(change.addresses);
+    this.#wholeAddresses.note(change.addresses);
     const push: Push = {
       version: String(this.#version),
-      addresses: sharedBodies(model.addresses, change.addresses, maxResponseBytes),
-      authorizations: sharedBodies(model.authorizations, change.authorizations, maxResponseBytes),
+      addresses: sharedBodies(model.addresses, change.addresses, maxChangeBytes),
+      authorizations: sharedBodies(model.authorizations, change.authorizations, maxChangeBytes),
     };
     for (const subscriber of this.#subscribers) subscriber.push(push);
   }
@@ -141,12 +116,12 @@ export class AdsService {
 
   /** Ends every stream in order, so that clients come back at once, to another replica if there is one. */
   close(): void {
-    for (const stream of this.#streams) stream.end();
+    for (const call of this.#calls) call.end(GRPC_STATUS.OK);
   }
 
-  #open(stream: Stream): void {
-    this.#streams.add(stream);
-    const peer = stream.getPeer();
+  /** Takes one call: a stream for as long as the client wants. */
+  serve(call: GrpcCall): void {
+    this.#calls.add(call);
     const { authenticator, limits } = this.#options;
     // Requests that come before there is a session wait, in order.
     const waiting: DeltaDiscoveryRequest[] = [];
@@ -155,7 +130,7 @@ export class AdsService {
     let ended = false;
     const end = () => {
       ended = true;
-      this.#streams.delete(stream);
+      this.#calls.delete(call);
       session?.close();
       session = undefined;
       leave?.();
@@ -164,33 +139,34 @@ export class AdsService {
     const refuse = (error: unknown) => {
       if (ended) return;
       end();
-      const { code, details } = this.refusal(error, peer);
-      // The way to end a call with a status.
-      stream.emit("error", Object.assign(new Error(details), { code, details }));
+      const { code, details } = this.#refusal(error, call.peer);
+      call.end(code, details);
     };
     const start = async (identity: CallerIdentity) => {
-      const opened = await this.#session(stream, peer, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
+      const opened = await this.#session(call, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
       if (opened === undefined) return;
       session = opened;
       for (const request of waiting) session.receive(request);
     };
-    stream.on("error", end);
-    stream.on("close", end);
-    stream.on("cancelled", end);
-    authenticateCall(authenticator, stream.metadata, peer)
+    const receive = (identity: CallerIdentity, request: DeltaDiscoveryRequest) => {
+      if (ended) return;
+      if (session !== undefined) session.receive(request);
+      else if (waiting.push(request) > MAX_EARLY_REQUESTS) {
+        refuse(new GrpcError(GRPC_STATUS.RESOURCE_EXHAUSTED, "too many requests"));
+      } else if (waiting.length === 1) start(identity).catch(refuse);
+    };
+    call.onClose(end);
+    authenticateCall(authenticator, call)
       .then((identity) => {
         if (ended) return;
         leave = limits.openStream(identity);
         // Nothing is read before.
-        stream.on("end", () => {
-          end();
-          stream.end();
-        });
-        stream.on("data", (request: DeltaDiscoveryRequest) => {
-          if (session !== undefined) session.receive(request);
-          // A client has no reason to send more than one request per type before it is answered.
-          else if (waiting.push(request) > 16) refuse(new RefusedError(status.RESOURCE_EXHAUSTED, "too many requests"));
-          else if (waiting.length === 1) start(identity).catch(refuse);
+        call.read(DeltaDiscoveryRequestSchema, {
+          message: (request) => receive(identity, request),
+          end: () => {
+            end();
+            call.end(GRPC_STATUS.OK);
+          },
         });
       })
       .catch(refuse);
@@ -198,27 +174,26 @@ export class AdsService {
 
   /** Undefined: the stream has ended meanwhile. */
   async #session(
-    stream: Stream,
-    peer: string,
+    call: GrpcCall,
     identity: CallerIdentity,
     first: DeltaDiscoveryRequest,
     ended: () => boolean,
   ): Promise<Session | undefined> {
     const node = checkNode(first.node, identity);
-    const client = { client: `${node.namespace}/${node.podName}`, peer };
-    if (!L7_TYPE_URLS.some((type) => type === first.typeUrl)) return this.#meshSession(stream, client, first);
+    const client = { client: `${node.namespace}/${node.podName}`, peer: call.peer };
+    if (!L7_TYPE_URLS.some((type) => type === first.typeUrl)) return this.#meshSession(call, client, first);
     const gateway = gatewayOfCaller(this.#options.model, identity, gatewayLabel(first.node));
     const tables = gateway === undefined ? undefined : await this.#options.programs.loaded(gateway);
     if (ended()) return undefined;
     if (gateway === undefined || tables === undefined) {
       const account = `${identity.namespace}/${identity.serviceAccount}`;
-      throw new RefusedError(status.PERMISSION_DENIED, `service account ${account} is no waypoint's`);
+      throw new GrpcError(GRPC_STATUS.PERMISSION_DENIED, `service account ${account} is no waypoint's`);
     }
-    return this.#programSession(stream, client, first.node, gateway, tables);
+    return this.#programSession(call, client, first.node, gateway, tables);
   }
 
-  #meshSession(stream: Stream, client: Client, first: DeltaDiscoveryRequest): Session {
-    const { model, log, metrics, maxResponseBytes } = this.#options;
+  #meshSession(call: GrpcCall, client: Client, first: DeltaDiscoveryRequest): Session {
+    const { model, log, metrics, maxChangeBytes } = this.#options;
     const metadata = first.node?.metadata ?? {};
     const state = stateOf(client, first.node);
     const subscriber: Subscriber = new Subscriber({
@@ -229,12 +204,12 @@ export class AdsService {
         this.#index ??= new AddressIndex(model.addresses);
         return this.#index;
       },
-      outlet: new BoundedOutlet(stream, () => subscriber.drained()),
+      outlet: new BoundedOutlet(call, () => subscriber.drained()),
       gate: this.#gate,
       streamId: randomBytes(9).toString("base64url"),
       node: textOf(metadata.NODE_NAME),
       version: () => String(this.#version),
-      ...(maxResponseBytes === undefined ? {} : { maxResponseBytes }),
+      ...(maxChangeBytes === undefined ? {} : { maxChangeBytes }),
       events: {
         sent: (type) => {
           metrics.pushed(type);
@@ -252,7 +227,7 @@ export class AdsService {
 
   /** A waypoint gets its own Gateway's program, by its account, and nothing else. */
   #programSession(
-    stream: Stream,
+    call: GrpcCall,
     client: Client,
     node: Node | undefined,
     gateway: string,
@@ -262,7 +237,7 @@ export class AdsService {
     const state = stateOf(client, node, gateway);
     const subscriber: ProgramSubscriber = new ProgramSubscriber({
       tables,
-      outlet: new BoundedOutlet(stream, () => subscriber.drained()),
+      outlet: new BoundedOutlet(call, () => subscriber.drained()),
       streamId: randomBytes(9).toString("base64url"),
       version: () => String(this.#version),
       onSent: (type) => {
@@ -315,34 +290,34 @@ export class AdsService {
   }
 
   /** What the client is told; logged and counted. */
-  refusal(error: unknown, peer: string): Refusal {
+  #refusal(error: unknown, peer: string): Refusal {
     const { log, metrics } = this.#options;
     metrics.refused();
-    const known = [RefusedError, LimitError, AuthenticationError].some((type) => error instanceof type);
+    const known = [GrpcError, LimitError, AuthenticationError].some((type) => error instanceof type);
     if (known && error instanceof Error) log.warn({ peer, reason: error.message }, "xds stream refused");
     else log.error({ peer, err: error }, "cannot authenticate an xds client");
-    if (error instanceof RefusedError) return { code: error.code, details: error.message };
-    if (error instanceof LimitError) return { code: status.RESOURCE_EXHAUSTED, details: "too many requests" };
-    if (error instanceof AuthenticationError) return { code: status.UNAUTHENTICATED, details: "unauthenticated" };
-    return { code: status.UNAVAILABLE, details: "authentication unavailable" };
+    if (error instanceof GrpcError) return { code: error.code, details: error.message };
+    if (error instanceof LimitError) return { code: GRPC_STATUS.RESOURCE_EXHAUSTED, details: "too many requests" };
+    if (error instanceof AuthenticationError) return { code: GRPC_STATUS.UNAUTHENTICATED, details: "unauthenticated" };
+    return { code: GRPC_STATUS.UNAVAILABLE, details: "authentication unavailable" };
   }
 }
 
 /** The node that the client says it is must be the one that its token proves. */
 function checkNode(node: Node | undefined, identity: CallerIdentity): NodeId {
-  if (node === undefined || node.id === "") throw new RefusedError(status.INVALID_ARGUMENT, "missing node id");
+  if (node === undefined || node.id === "") throw new GrpcError(GRPC_STATUS.INVALID_ARGUMENT, "missing node id");
   const id = parseNodeId(node.id);
   if (id === undefined || !NODE_TYPES.includes(id.type) || parseIp(id.ip) === undefined) {
-    throw new RefusedError(status.INVALID_ARGUMENT, `invalid node id "${node.id}"`);
+    throw new GrpcError(GRPC_STATUS.INVALID_ARGUMENT, `invalid node id "${node.id}"`);
   }
   const namespace = textOf(node.metadata?.NAMESPACE) || id.namespace;
   const serviceAccount = textOf(node.metadata?.SERVICE_ACCOUNT);
   if (namespace !== identity.namespace || id.namespace !== identity.namespace) {
-    throw new RefusedError(status.PERMISSION_DENIED, `token is of namespace ${identity.namespace}, not ${namespace}`);
+    throw new GrpcError(GRPC_STATUS.PERMISSION_DENIED, `token is of namespace ${identity.namespace}, not ${namespace}`);
   }
   if (serviceAccount !== "" && serviceAccount !== identity.serviceAccount) {
     const message = `token is of service account ${identity.serviceAccount}, not ${serviceAccount}`;
-    throw new RefusedError(status.PERMISSION_DENIED, message);
+    throw new GrpcError(GRPC_STATUS.PERMISSION_DENIED, message);
   }
   return id;
 }

@@ -2,6 +2,7 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
 import { L7_TYPE_URLS, type TypeUrl } from "#lib/xds/types.ts";
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from "#proto/discovery_pb.ts";
+import { bytesOf } from "../../../test/helpers/outgoing-message.ts";
 import { ResourceTable } from "../model/resource-table.ts";
 import { ProgramSubscriber } from "./program-subscriber.ts";
 
@@ -17,8 +18,10 @@ function bed() {
   const subscriber = new ProgramSubscriber({
     tables,
     outlet: {
+      takesDeflate: false,
       write: (message) => {
-        const { typeUrl, resources, removedResources, nonce } = fromBinary(DeltaDiscoveryResponseSchema, message);
+        const response = fromBinary(DeltaDiscoveryResponseSchema, bytesOf(message));
+        const { typeUrl, resources, removedResources, nonce } = response;
         nonces.push(nonce);
         const names = [...resources.map(({ name }) => name), ...removedResources.map((name) => `-${name}`)];
         sent.push(`${typeUrl.split(".").at(-1)} ${names.join(",")}`.trim());

@@ -3,7 +3,7 @@ import { L7_TYPE_URLS, type TypeUrl } from "#lib/xds/types.ts";
 import type { DeltaDiscoveryRequest } from "#proto/discovery_pb.ts";
 import type { TableChange } from "../model/resource-table.ts";
 import type { ProgramTables } from "./program-source.ts";
-import { type Body, encodeResponse, MAX_RESPONSE_BYTES } from "./responses.ts";
+import { encodeResponse, type ListedBody, MAX_CHANGE_BYTES } from "./responses.ts";
 import type { Outlet } from "./subscriber.ts";
 import { WildcardSubscription } from "./subscription.ts";
 
@@ -48,8 +48,7 @@ export class ProgramSubscriber {
       this.#answer(type, request);
     } else {
       // Every waypoint needs its whole program: names in the request say nothing.
-      const retained = new Map(Object.entries(request.initialResourceVersions));
-      this.#subscriptions.set(type, new WildcardSubscription(table, retained));
+      this.#subscriptions.set(type, new WildcardSubscription(table, request.initialResourceVersions));
     }
     this.#pump();
   }
@@ -86,9 +85,9 @@ export class ProgramSubscriber {
   }
 
   /** What is pointed to comes before what points to it, and goes after it. */
-  #next(): [TypeUrl, Body] | undefined {
+  #next(): [TypeUrl, ListedBody] | undefined {
     for (const type of L7_TYPE_URLS) {
-      const body = this.#subscriptions.get(type)?.takeChanged(MAX_RESPONSE_BYTES);
+      const body = this.#subscriptions.get(type)?.takeChanged(MAX_CHANGE_BYTES);
       if (body !== undefined) return [type, body];
     }
     for (const type of L7_TYPE_URLS.toReversed()) {
@@ -98,11 +97,11 @@ export class ProgramSubscriber {
     return undefined;
   }
 
-  #send(type: TypeUrl, body: Body): void {
+  #send(type: TypeUrl, body: ListedBody): void {
     const { outlet, streamId, version, onSent } = this.#options;
     const nonce = `${streamId}-${++this.#nonces}`;
     if (this.#unanswered.size < MAX_UNANSWERED) this.#unanswered.set(nonce, [...body.changed, ...body.removed]);
-    if (!outlet.write(encodeResponse(type, version(), nonce, body))) this.#blocked = true;
+    if (!outlet.write(encodeResponse(type, version(), nonce, body, outlet.takesDeflate))) this.#blocked = true;
     onSent(type);
   }
 }

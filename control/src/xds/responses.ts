@@ -1,7 +1,9 @@
 /** Delta responses, put together from resources that are encoded already. */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { TypeUrl } from "#lib/xds/types.ts";
+import type { OutgoingMessage } from "../grpc/call.ts";
 import type { Resource } from "../model/resource-table.ts";
+import { type DeflatedPiece, storedPiece, zlibStream } from "./joined-deflate.ts";
 
 /** Field numbers of DeltaDiscoveryResponse. */
 const SYSTEM_VERSION_INFO = 1;
@@ -10,32 +12,39 @@ const NONCE = 5;
 const REMOVED_RESOURCES = 6;
 
 /**
- * Resources per response, in bytes. Below the 4 MiB that gRPC clients take by default, and large enough that meshes of
- * some 10,000 workloads come in one piece: a client counts as ready after its first response.
+ * Of one change, in bytes: below the 4 MiB that gRPC clients take by default. The first answer of a type is one response
+ * however large it is: a client counts as ready after it, and nothing in the protocol says that more belongs to it.
  */
-export const MAX_RESPONSE_BYTES = 3_500_000;
+export const MAX_CHANGE_BYTES = 3_500_000;
 
 /** A part of a response that does not depend on the subscriber, so that all can share it. */
 export interface Body {
-  readonly changed: readonly string[];
-  readonly removed: readonly string[];
-  readonly bytes: Uint8Array;
+  parts(): readonly Uint8Array[];
+  /** The same for clients that take it deflated, where it is worth that. */
+  deflated?(): DeflatedPiece;
 }
 
-export const EMPTY_BODY: Body = { changed: [], removed: [], bytes: new Uint8Array() };
+/** One that knows what is in it. */
+export interface ListedBody extends Body {
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
+}
+
+export const EMPTY_BODY: ListedBody = { changed: [], removed: [], parts: () => [] };
 
 /** Splits what is to be sent into bodies of at most `maxBytes` (one resource may be larger). */
 export function* bodies(
   resources: Iterable<Resource>,
   removed: Iterable<string>,
-  maxBytes = MAX_RESPONSE_BYTES,
-): Generator<Body> {
+  maxBytes: number,
+): Generator<ListedBody> {
   let parts: Uint8Array[] = [];
   let names: string[] = [];
   let gone: string[] = [];
   let size = 0;
-  const finish = (): Body => {
-    const body = { changed: names, removed: gone, bytes: Buffer.concat(parts, size) };
+  const finish = (): ListedBody => {
+    const whole = [Buffer.concat(parts, size)];
+    const body = { changed: names, removed: gone, parts: () => whole };
     parts = [];
     names = [];
     gone = [];
@@ -58,8 +67,14 @@ export function* bodies(
   if (size > 0) yield finish();
 }
 
-/** The whole message for one subscriber. */
-export function encodeResponse(typeUrl: TypeUrl, version: string, nonce: string, body: Body): Buffer {
+/** The whole message for one subscriber, which shares the body with others. */
+export function encodeResponse(
+  typeUrl: TypeUrl,
+  version: string,
+  nonce: string,
+  body: Body,
+  takesDeflate: boolean,
+): OutgoingMessage {
   const head = new BinaryWriter()
     .tag(SYSTEM_VERSION_INFO, WireType.LengthDelimited)
     .string(version)
@@ -68,7 +83,9 @@ export function encodeResponse(typeUrl: TypeUrl, version: string, nonce: string,
     .tag(NONCE, WireType.LengthDelimited)
     .string(nonce)
     .finish();
-  return Buffer.concat([head, body.bytes], head.length + body.bytes.length);
+  const deflated = takesDeflate ? body.deflated?.() : undefined;
+  if (deflated !== undefined) return { parts: zlibStream([storedPiece(head), deflated]), deflated: true };
+  return { parts: [head, ...body.parts()], deflated: false };
 }
 
 function stringField(number: number, text: string): Uint8Array {

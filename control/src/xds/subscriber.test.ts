@@ -3,10 +3,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "#lib/xds/types.ts";
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from "#proto/discovery_pb.ts";
+import { bytesOf } from "../../../test/helpers/outgoing-message.ts";
 import { ResourceTable } from "../model/resource-table.ts";
 import { AddressIndex } from "./address-index.ts";
 import { LoadGate } from "./load-gate.ts";
-import { MAX_RESPONSE_BYTES } from "./responses.ts";
 import { Subscriber } from "./subscriber.ts";
 import { sharedBodies } from "./subscription.ts";
 import { WholeTable } from "./whole-table.ts";
@@ -24,21 +24,26 @@ class Bench {
   readonly sizes: number[] = [];
   readonly nonces = new Set<string>();
   roomFor = Number.POSITIVE_INFINITY;
+  readonly whole = new WholeTable(this.addresses);
   readonly subscriber: Subscriber;
 
-  constructor(maxResponseBytes?: number, gate = new LoadGate(1, 1000)) {
+  constructor(maxChangeBytes?: number, gate = new LoadGate(1, 1000), takesDeflate = false) {
     this.subscriber = new Subscriber({
       addresses: this.addresses,
-      wholeAddresses: new WholeTable(this.addresses, maxResponseBytes ?? MAX_RESPONSE_BYTES),
+      wholeAddresses: this.whole,
       authorizations: this.authorizations,
       index: () => new AddressIndex(this.addresses),
-      outlet: { write: (message) => this.#read(message), whenEmpty: (callback) => callback() },
+      outlet: {
+        takesDeflate,
+        write: (message) => this.#read(bytesOf(message)),
+        whenEmpty: (callback) => callback(),
+      },
       gate,
       events: { sent: () => {}, nacked: () => {} },
       streamId: "s",
       node: "",
       version: () => "1",
-      ...(maxResponseBytes === undefined ? {} : { maxResponseBytes }),
+      ...(maxChangeBytes === undefined ? {} : { maxChangeBytes }),
     });
   }
 
@@ -49,12 +54,13 @@ class Bench {
   }
 
   push(): void {
-    const [addresses, authorizations] = [this.addresses, this.authorizations].map((table) =>
-      sharedBodies(table, table.takeChange(), 1000),
-    );
-    if (addresses !== undefined && authorizations !== undefined) {
-      this.subscriber.push({ version: "1", addresses, authorizations });
-    }
+    const addresses = this.addresses.takeChange();
+    this.whole.note(addresses);
+    this.subscriber.push({
+      version: "1",
+      addresses: sharedBodies(this.addresses, addresses, 1000),
+      authorizations: sharedBodies(this.authorizations, this.authorizations.takeChange(), 1000),
+    });
   }
 
   table(type: string): ResourceTable {
@@ -99,8 +105,8 @@ describe("Subscriber", () => {
       fc.constant({ op: "subscribe" as const }),
     );
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
-        const bench = new Bench(60);
+      fc.property(fc.array(step, { maxLength: 40, size: "max" }), fc.boolean(), (steps, deflate) => {
+        const bench = new Bench(60, undefined, deflate);
         bench.roomFor = 1;
         let subscribed = false;
         for (const each of steps) {
@@ -140,7 +146,7 @@ describe("Subscriber", () => {
   it("holds back while the client does not read, and then sends each resource once, as it is by then", () => {
     const bench = new Bench();
     bench.addresses.set("a", Buffer.from("1"));
-    bench.addresses.takeChange();
+    bench.push();
     bench.roomFor = 2;
     bench.subscribe();
     expect(bench.subscriber.blocked).toBe(true);
@@ -173,7 +179,7 @@ describe("Subscriber", () => {
     bench.subscriber.close();
   });
 
-  it("gives its place among those who load to the next one with its last part", () => {
+  it("gives its place among those who load to the next one when it has everything", () => {
     const gate = new LoadGate(1, 60_000);
     const benches = [new Bench(50, gate), new Bench(50, gate)];
     for (const bench of benches) {
@@ -185,14 +191,38 @@ describe("Subscriber", () => {
     for (const bench of benches) bench.subscriber.close();
   });
 
-  it("splits what is large, at whole resources", () => {
-    const bench = new Bench(1000);
-    for (let i = 0; i < 50; i++) bench.addresses.set(`name-${i}`, Buffer.alloc(100));
-    bench.addresses.takeChange();
-    bench.subscribe();
-    expect(bench.client.get(ADDRESS_TYPE)?.size).toBe(50);
-    expect(Math.max(...bench.sizes)).toBeLessThan(1100);
-    expect(bench.sizes.length).toBeGreaterThan(8);
+  it.each([false, true])(
+    "answers first with everything in one response, however large (deflated: %s)",
+    async (deflate) => {
+      const bench = new Bench(1000, undefined, deflate);
+      const fill = (value: number) => {
+        for (let i = 0; i < 5_000; i++) bench.addresses.set(`name-${i}`, Buffer.alloc(100, value));
+        bench.push();
+      };
+      fill(1);
+      bench.subscribe();
+      await expect.poll(() => bench.sizes.length).toBe(2);
+      expect(bench.client.get(ADDRESS_TYPE)).toEqual(bench.contents(ADDRESS_TYPE));
+      fill(2);
+      expect(bench.client.get(ADDRESS_TYPE)).toEqual(bench.contents(ADDRESS_TYPE));
+      // A change is no first answer.
+      expect(Math.max(...bench.sizes.slice(2))).toBeLessThan(1100);
+    },
+  );
+
+  it("answers a client that comes back with what it lacks, in one response, and what is gone after it", () => {
+    const bench = new Bench(100);
+    const versions: Record<string, string> = { gone: "1" };
+    for (let i = 0; i < 100; i++) bench.addresses.set(`name-${i}`, Buffer.alloc(100, i));
+    bench.push();
+    for (const { name, version } of bench.addresses.values()) versions[name] = version;
+    for (let i = 0; i < 20; i++) bench.addresses.set(`name-${i}`, Buffer.alloc(100, i + 100));
+    bench.push();
+    const request = { typeUrl: ADDRESS_TYPE, initialResourceVersions: versions };
+    bench.subscriber.receive(create(DeltaDiscoveryRequestSchema, { typeUrl: AUTHORIZATION_TYPE }));
+    bench.subscriber.receive(create(DeltaDiscoveryRequestSchema, request));
+    expect(bench.log).toEqual([...Array.from({ length: 20 }, (_, i) => `address +name-${i}`), "address -gone"]);
+    expect(bench.sizes).toHaveLength(3);
   });
 
   it("sends policies before workloads and takes them away after, also from a backlog", () => {
@@ -217,6 +247,7 @@ describe("Subscriber", () => {
   it("gives workloads to a client that never asks for policies, after a wait", async () => {
     const bench = new Bench();
     bench.addresses.set("w", Buffer.from("0"));
+    bench.push();
     bench.subscriber.receive(create(DeltaDiscoveryRequestSchema, { typeUrl: ADDRESS_TYPE }));
     expect(bench.log).toEqual([]);
     await expect.poll(() => bench.log).toEqual(["address +w"]);

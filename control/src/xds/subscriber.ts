@@ -1,17 +1,19 @@
 /** One delta ADS stream: what the client asked for, what it has, and what is next. */
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, type TypeUrl, WILDCARD } from "#lib/xds/types.ts";
 import type { DeltaDiscoveryRequest } from "#proto/discovery_pb.ts";
+import type { OutgoingMessage } from "../grpc/call.ts";
 import type { ResourceTable } from "../model/resource-table.ts";
 import type { AddressIndex } from "./address-index.ts";
 import type { LoadGate } from "./load-gate.ts";
-import { type Body, encodeResponse, MAX_RESPONSE_BYTES } from "./responses.ts";
+import { type Body, encodeResponse, type ListedBody, MAX_CHANGE_BYTES } from "./responses.ts";
 import { OnDemandSubscription, type Subscription, WildcardSubscription } from "./subscription.ts";
 import type { WholeTable } from "./whole-table.ts";
 
 /** The stream as the subscriber sees it. */
 export interface Outlet {
+  readonly takesDeflate: boolean;
   /** False: hold further messages until told that there is room again. */
-  write(message: Buffer): boolean;
+  write(message: OutgoingMessage): boolean;
   /** Calls `callback` once the client has taken everything that was written. */
   whenEmpty(callback: () => void): void;
 }
@@ -19,19 +21,19 @@ export interface Outlet {
 /** One push, encoded once for all subscribers that are up to date. */
 export interface Push {
   readonly version: string;
-  readonly addresses: { readonly changed: readonly Body[]; readonly removed: readonly Body[] };
-  readonly authorizations: { readonly changed: readonly Body[]; readonly removed: readonly Body[] };
+  readonly addresses: { readonly changed: readonly ListedBody[]; readonly removed: readonly ListedBody[] };
+  readonly authorizations: { readonly changed: readonly ListedBody[]; readonly removed: readonly ListedBody[] };
 }
 
 export interface SubscriberEvents {
-  sent(type: TypeUrl, body: Body): void;
+  sent(type: TypeUrl): void;
   /** The client refused resources; they are not sent again until they change. */
   nacked(type: string, message: string): void;
 }
 
 export interface SubscriberOptions {
   readonly addresses: ResourceTable;
-  /** The same table, for clients that begin with nothing. */
+  /** The same table, for clients that are to get all of it. */
   readonly wholeAddresses: WholeTable;
   readonly authorizations: ResourceTable;
   /** Built when first asked for. */
@@ -44,7 +46,7 @@ export interface SubscriberOptions {
   /** Of the client's NODE_NAME; empty when it gave none. */
   readonly node: string;
   readonly version: () => string;
-  readonly maxResponseBytes?: number;
+  readonly maxChangeBytes?: number;
 }
 
 /**
@@ -70,7 +72,7 @@ export class Subscriber {
 
   constructor(options: SubscriberOptions) {
     this.#options = options;
-    this.#maxBytes = options.maxResponseBytes ?? MAX_RESPONSE_BYTES;
+    this.#maxBytes = options.maxChangeBytes ?? MAX_CHANGE_BYTES;
   }
 
   /** The client is behind: it does not read as fast as we would write. */
@@ -93,7 +95,7 @@ export class Subscriber {
 
   /** Sends a push as it is when there is no backlog, else notes it. */
   push(push: Push): void {
-    const parts: (readonly [TypeUrl, Body])[] = [
+    const parts: (readonly [TypeUrl, ListedBody])[] = [
       ...push.authorizations.changed.map((body) => [AUTHORIZATION_TYPE, body] as const),
       ...push.addresses.changed.map((body) => [ADDRESS_TYPE, body] as const),
       ...push.addresses.removed.map((body) => [ADDRESS_TYPE, body] as const),
@@ -134,7 +136,7 @@ export class Subscriber {
 
   #subscribe(type: TypeUrl, request: DeltaDiscoveryRequest): void {
     const { addresses, authorizations, index, node } = this.#options;
-    const retained = new Map(Object.entries(request.initialResourceVersions));
+    const retained = request.initialResourceVersions;
     const { resourceNamesSubscribe: wanted, resourceNamesUnsubscribe: unwanted } = request;
     const everything = wanted.length === 0 || (wanted.includes(WILDCARD) && !unwanted.includes(WILDCARD));
     if (type === AUTHORIZATION_TYPE) {
@@ -143,7 +145,7 @@ export class Subscriber {
       return;
     }
     if (everything) {
-      this.#subscriptions.set(type, new WildcardSubscription(addresses, retained, this.#options.wholeAddresses));
+      this.#subscriptions.set(type, new WildcardSubscription(addresses, retained));
     } else {
       const subscription = new OnDemandSubscription(addresses, index(), node, retained);
       subscription.subscribe(wanted.filter((name) => name !== WILDCARD));
@@ -195,11 +197,15 @@ export class Subscriber {
   }
 
   /** Whether a client that is to get everything may begin; when its turn comes later, it begins then. */
-  #mayLoad(subscription: WildcardSubscription): boolean {
-    if (!subscription.loading) return true;
-    this.#leaveGate ??= this.#options.gate.request(() => {
-      this.#admitted = true;
-      this.#pump();
+  #mayLoad(): boolean {
+    const { gate, wholeAddresses } = this.#options;
+    this.#leaveGate ??= gate.request(() => {
+      const begin = () => {
+        this.#admitted = true;
+        this.#pump();
+      };
+      if (wholeAddresses.ready) begin();
+      else void wholeAddresses.prepare().then(begin);
     });
     return this.#admitted;
   }
@@ -210,7 +216,11 @@ export class Subscriber {
     if (policyBody !== undefined) return [AUTHORIZATION_TYPE, policyBody];
     if (this.#policyWait !== undefined) return undefined;
     const addresses = this.#subscriptions.get(ADDRESS_TYPE);
-    if (addresses instanceof WildcardSubscription && !this.#mayLoad(addresses)) return undefined;
+    if (addresses instanceof WildcardSubscription && addresses.wantsWhole) {
+      if (!this.#mayLoad()) return undefined;
+      addresses.tookWhole();
+      return [ADDRESS_TYPE, this.#options.wholeAddresses.body()];
+    }
     const addressBody = addresses?.takeChanged(this.#maxBytes) ?? addresses?.takeRemoved();
     if (addressBody !== undefined) return [ADDRESS_TYPE, addressBody];
     const gone = policies?.takeRemoved();
@@ -221,14 +231,10 @@ export class Subscriber {
     const { outlet, events, streamId, version } = this.#options;
     const nonce = `${streamId}-${++this.#nonces}`;
     this.#lastNonce.set(type, nonce);
-    if (!outlet.write(encodeResponse(type, version(), nonce, body))) this.#blocked = true;
-    events.sent(type, body);
-    const addresses = this.#subscriptions.get(ADDRESS_TYPE);
-    if (this.#admitted && addresses instanceof WildcardSubscription && !addresses.loading) this.#leaveWhenTaken();
-  }
-
-  /** The place among those who load is free once the client has everything. */
-  #leaveWhenTaken(): void {
-    if (this.#leaveGate !== undefined) this.#options.outlet.whenEmpty(this.#leaveGate);
+    const message = encodeResponse(type, version(), nonce, body, outlet.takesDeflate);
+    if (!outlet.write(message)) this.#blocked = true;
+    events.sent(type);
+    // Who has everything leaves its place to the next one.
+    if (this.#admitted && this.#leaveGate !== undefined) outlet.whenEmpty(this.#leaveGate);
   }
 }

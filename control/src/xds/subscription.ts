@@ -2,8 +2,10 @@
 import type { Resource, ResourceTable, TableChange } from "../model/resource-table.ts";
 import { encodeResource } from "../model/resource-table.ts";
 import type { AddressIndex } from "./address-index.ts";
-import { type Body, bodies, EMPTY_BODY } from "./responses.ts";
-import type { WholeTable } from "./whole-table.ts";
+import { bodies, EMPTY_BODY, type ListedBody } from "./responses.ts";
+
+/** Share of a table beyond which a client that lacks so much is sent all of it. */
+const WHOLE_SHARE = 0.5;
 
 /** What a subscription still has to send. */
 export interface Subscription {
@@ -14,9 +16,9 @@ export interface Subscription {
   /** Notes a change that was not sent. */
   add(change: { readonly changed: Iterable<string>; readonly removed: Iterable<string> }): void;
   /** The next part with changed resources, when there is one. */
-  takeChanged(maxBytes: number): Body | undefined;
+  takeChanged(maxBytes: number): ListedBody | undefined;
   /** Everything that is gone, when there is something. */
-  takeRemoved(): Body | undefined;
+  takeRemoved(): ListedBody | undefined;
 }
 
 /** Every resource of the type. */
@@ -25,30 +27,30 @@ export class WildcardSubscription implements Subscription {
   /** The first answer goes out even when there is nothing in it. */
   #answered = false;
   /** Names to be sent; values are read when their turn comes, so they are never out of date. */
-  #queue: Iterator<string> | undefined;
-  readonly #retained: ReadonlyMap<string, string>;
   readonly #changed = new Set<string>();
   readonly #removed = new Set<string>();
-  #peeked: Resource | undefined;
-  readonly #whole: WholeTable | undefined;
-  /** What is left to be sent of the whole table as it was when the first part went out; changes since then are noted. */
-  #parts: readonly Body[] = [];
+  /** The client has nothing: what it lacks need not be listed. */
+  readonly #beginsEmpty: boolean;
+  readonly #lacksMost: boolean;
 
-  /**
-   * `retained` maps names to versions that the client has from an earlier stream. `whole` is for those that have none:
-   * the same bytes for all of them.
-   */
-  constructor(table: ResourceTable, retained: ReadonlyMap<string, string>, whole?: WholeTable) {
+  /** `retained` maps names to versions that the client has from an earlier stream. */
+  constructor(table: ResourceTable, retained: Readonly<Record<string, string>> = {}) {
     this.#table = table;
-    this.#retained = retained;
-    this.#whole = retained.size === 0 ? whole : undefined;
-    if (this.#whole === undefined) this.#queue = [...table.names()].values();
-    for (const name of retained.keys()) if (table.get(name) === undefined) this.#removed.add(name);
+    const known = Object.keys(retained);
+    this.#beginsEmpty = known.length === 0;
+    if (!this.#beginsEmpty) {
+      for (const { name, version } of table.values()) {
+        // An empty version says nothing of the content.
+        if (version === "" || retained[name] !== version) this.#changed.add(name);
+      }
+      for (const name of known) if (table.get(name) === undefined) this.#removed.add(name);
+    }
+    this.#lacksMost = this.#beginsEmpty || this.#changed.size > table.size * WHOLE_SHARE;
   }
 
-  /** The client has not been sent everything once yet. */
-  get loading(): boolean {
-    return !this.#answered || this.#queue !== undefined || this.#peeked !== undefined || this.#parts.length > 0;
+  /** Most of the table is to be sent: what all such clients share costs less than an answer of its own. */
+  get wantsWhole(): boolean {
+    return !this.#answered && this.#lacksMost;
   }
 
   get idle(): boolean {
@@ -56,7 +58,7 @@ export class WildcardSubscription implements Subscription {
   }
 
   get hasChanges(): boolean {
-    return this.loading || this.#changed.size > 0;
+    return !this.#answered || this.#changed.size > 0;
   }
 
   add({ changed, removed }: { readonly changed: Iterable<string>; readonly removed: Iterable<string> }): void {
@@ -70,65 +72,39 @@ export class WildcardSubscription implements Subscription {
     }
   }
 
-  takeChanged(maxBytes: number): Body | undefined {
+  /** The whole table goes out as it is now: what changed before is in it. */
+  tookWhole(): void {
+    this.#answered = true;
+    this.#changed.clear();
+  }
+
+  takeChanged(maxBytes: number): ListedBody | undefined {
     if (!this.hasChanges) return undefined;
     const first = !this.#answered;
     this.#answered = true;
-    const part = this.#takePart(first);
-    if (part !== undefined) return part;
-    const [body] = bodies(this.#next(maxBytes), [], Number.POSITIVE_INFINITY);
+    if (first && this.#beginsEmpty) for (const name of this.#table.names()) this.#changed.add(name);
+    const resources = takeResources(this.#changed, this.#table, first ? Number.POSITIVE_INFINITY : maxBytes);
+    const [body] = bodies(resources, [], Number.POSITIVE_INFINITY);
     return body ?? (first ? EMPTY_BODY : undefined);
   }
 
-  takeRemoved(): Body | undefined {
+  takeRemoved(): ListedBody | undefined {
     const [body] = bodies([], this.#removed, Number.POSITIVE_INFINITY);
     this.#removed.clear();
     return body;
   }
+}
 
-  #takePart(first: boolean): Body | undefined {
-    if (first && this.#whole !== undefined) {
-      // What changed before is in it.
-      this.#changed.clear();
-      this.#removed.clear();
-      this.#parts = this.#whole.bodies();
-    }
-    const [part, ...rest] = this.#parts;
-    this.#parts = rest;
-    return part;
-  }
-
-  *#next(maxBytes: number): Generator<Resource> {
-    let size = 0;
-    for (;;) {
-      const resource = this.#peeked ?? this.#read();
-      this.#peeked = undefined;
-      if (resource === undefined) return;
-      if (size > 0 && size + resource.encoded.length > maxBytes) {
-        this.#peeked = resource;
-        return;
-      }
-      size += resource.encoded.length;
-      yield resource;
-    }
-  }
-
-  #read(): Resource | undefined {
-    for (let next = this.#queue?.next(); next !== undefined && next.done !== true; next = this.#queue?.next()) {
-      const resource = this.#table.get(next.value);
-      if (resource === undefined) continue;
-      // An empty version says nothing of the content.
-      if (resource.version !== "" && this.#retained.get(resource.name) === resource.version) continue;
-      this.#changed.delete(resource.name);
-      return resource;
-    }
-    this.#queue = undefined;
-    for (const name of this.#changed) {
-      this.#changed.delete(name);
-      const resource = this.#table.get(name);
-      if (resource !== undefined) return resource;
-    }
-    return undefined;
+/** Those of `names` that are there, up to `maxBytes` (one may be larger); what was looked at is taken out of the set. */
+function* takeResources(names: Set<string>, table: ResourceTable, maxBytes: number): Generator<Resource> {
+  let size = 0;
+  for (const name of names) {
+    const resource = table.get(name);
+    if (resource !== undefined && size > 0 && size + resource.encoded.length > maxBytes) return;
+    names.delete(name);
+    if (resource === undefined) continue;
+    size += resource.encoded.length;
+    yield resource;
   }
 }
 
@@ -143,15 +119,15 @@ export class OnDemandSubscription implements Subscription {
   readonly #sent = new Map<string, readonly string[]>();
   readonly #changed = new Set<string>();
   readonly #removed = new Set<string>();
-  readonly #retained: ReadonlyMap<string, string>;
+  readonly #retained: Readonly<Record<string, string>>;
 
-  constructor(table: ResourceTable, index: AddressIndex, node: string, retained: ReadonlyMap<string, string>) {
+  constructor(table: ResourceTable, index: AddressIndex, node: string, retained: Readonly<Record<string, string>>) {
     this.#table = table;
     this.#index = index;
     this.#node = node;
     this.#retained = retained;
     for (const name of index.onNode(node)) this.#changed.add(name);
-    this.subscribe(retained.keys());
+    this.subscribe(Object.keys(retained));
   }
 
   get idle(): boolean {
@@ -187,7 +163,7 @@ export class OnDemandSubscription implements Subscription {
     }
   }
 
-  takeChanged(maxBytes: number): Body | undefined {
+  takeChanged(maxBytes: number): ListedBody | undefined {
     if (!this.hasChanges) return undefined;
     const first = !this.#answered;
     this.#answered = true;
@@ -195,7 +171,7 @@ export class OnDemandSubscription implements Subscription {
     return body ?? (first && this.#removed.size === 0 ? EMPTY_BODY : undefined);
   }
 
-  takeRemoved(): Body | undefined {
+  takeRemoved(): ListedBody | undefined {
     const [body] = bodies([], this.#removed, Number.POSITIVE_INFINITY);
     this.#removed.clear();
     return body;
@@ -218,7 +194,7 @@ export class OnDemandSubscription implements Subscription {
       this.#changed.delete(name);
       const resource = this.#table.get(name);
       if (resource === undefined) continue;
-      if (!this.#sent.has(name) && this.#retained.get(name) === resource.version) {
+      if (!this.#sent.has(name) && this.#retained[name] === resource.version) {
         this.#sent.set(name, []);
         continue;
       }
@@ -241,7 +217,7 @@ export function sharedBodies(
   table: ResourceTable,
   change: TableChange,
   maxBytes: number,
-): { changed: Body[]; removed: Body[] } {
+): { changed: ListedBody[]; removed: ListedBody[] } {
   const resources = [...change.changed].map((name) => table.get(name)).filter((resource) => resource !== undefined);
   return { changed: [...bodies(resources, [], maxBytes)], removed: [...bodies([], change.removed, maxBytes)] };
 }

@@ -8,10 +8,10 @@ import type { Client, ClientDuplexStream, Metadata, ServiceError } from "@grpc/g
 import { status } from "@grpc/grpc-js";
 import { Backoff, pause } from "#lib/backoff.ts";
 import { errorText, type Logger } from "#lib/log.ts";
+import { releaseMemory } from "#lib/release-memory.ts";
 import { DELTA_ADS_METHOD } from "#lib/xds/types.ts";
 import { DeltaDiscoveryRequestSchema, type Node } from "#proto/discovery_pb.ts";
 import { identityCodec } from "./channel.ts";
-import { releaseMemory } from "./release-memory.ts";
 import { readHead, readResources } from "./response.ts";
 
 /** A resource that was not taken, with the reason for the control plane. */
@@ -49,11 +49,8 @@ export interface AdsClientOptions {
 const BACKOFF_MS = [10, 15_000] as const;
 /** Resources that are applied before other work gets a turn. */
 const SLICE = 500;
-/**
- * A response of this size may be one part of a whole that was too large for one: a control plane keeps its messages
- * below 4 MiB. Nothing in the protocol marks the last part, so that a pause has to.
- */
-const PART_BYTES = 1 << 20;
+/** What a response of this size leaves behind is worth a collection, once no other has come for a while. */
+const LARGE_BYTES = 1 << 20;
 const QUIET_MS = 500;
 
 type AdsStream = ClientDuplexStream<Uint8Array, Buffer>;
@@ -64,8 +61,6 @@ export class AdsClient {
   readonly #versions = new Map<string, Map<string, string>>();
   readonly #synced = new Set<string>();
   #connected = false;
-  /** Types of which large responses are coming in. */
-  readonly #loading = new Set<string>();
   #quiet: NodeJS.Timeout | undefined;
 
   constructor(options: AdsClientOptions) {
@@ -130,17 +125,19 @@ export class AdsClient {
    * megabytes after a first load, until the next one comes.
    */
   #readToEnd(stream: AdsStream, onResponse: () => void): Promise<void> {
+    let responding = Promise.resolve();
     return new Promise<void>((resolve, reject) => {
       stream.on("data", (bytes: Buffer) => {
         stream.pause();
         onResponse();
-        this.#respond(stream, bytes).then(() => stream.resume(), reject);
+        responding = this.#respond(stream, bytes).then(() => void stream.resume(), reject);
       });
       stream.on("end", resolve);
       stream.on("error", reject);
-    }).finally(() => {
-      // What is missing comes with the next stream.
+    }).finally(async () => {
       clearTimeout(this.#quiet);
+      // What the next stream brings is newer: it may not be overtaken.
+      await responding;
     });
   }
 
@@ -180,9 +177,8 @@ export class AdsClient {
         }
         if (++count % SLICE === 0) await setImmediate();
       }
-      if (bytes.length >= PART_BYTES) this.#loading.add(head.typeUrl);
-      if (this.#loading.has(head.typeUrl)) this.#waitForQuiet();
-      else this.#markSynced(head.typeUrl);
+      if (bytes.length >= LARGE_BYTES) this.#releaseMemoryLater();
+      this.#markSynced(head.typeUrl);
       const settle = (late: readonly Rejection[]) => {
         // What was refused is asked for again with the version that is in force.
         for (const { name } of late) taken.delete(name);
@@ -197,21 +193,16 @@ export class AdsClient {
     this.#acknowledge(stream, head.typeUrl, head.nonce, rejected);
   }
 
-  #waitForQuiet(): void {
+  #releaseMemoryLater(): void {
     clearTimeout(this.#quiet);
-    this.#quiet = setTimeout(() => {
-      const types = [...this.#loading];
-      this.#loading.clear();
-      for (const type of types) {
-        this.#markSynced(type);
-        void this.#options.types.get(type)?.commit();
-      }
-      releaseMemory();
-    }, QUIET_MS);
+    this.#quiet = setTimeout(releaseMemory, QUIET_MS);
     this.#quiet.unref();
   }
 
-  /** Also with rejected resources: one that is bad must not keep a node from serving all others. */
+  /**
+   * The first response of a type is everything that there is of it, however large. Also with rejected resources: one that
+   * is bad must not keep a node from serving all others.
+   */
   #markSynced(typeUrl: string): void {
     if (this.#synced.has(typeUrl)) return;
     this.#synced.add(typeUrl);
