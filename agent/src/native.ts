@@ -370,6 +370,8 @@ export interface Addon {
   /** Removes every link, map and program under `pinDir`; true when there was something. */
   readonly cleanupBpf: (pinDir: string) => boolean;
   readonly netnsCookie: (netnsPath: string) => bigint;
+  /** Which features of the kernel are there, tried. Throws an Error that names the privileges that are missing. */
+  readonly probeKernel: () => Readonly<Record<string, boolean>>;
 }
 
 /** Throws with the build command in its message when the addon is missing. */

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BpfOptions, loadAddon } from "../../agent/src/native.ts";
+import { KERNEL_FEATURES } from "../../cli/src/install/kernel.ts";
 import type { BedPod } from "../helpers/pod-bed.ts";
 import { CaptureBed } from "./capture-bed.ts";
 
@@ -42,6 +43,11 @@ test("a plane captures, lists, counts, releases and is adopted by the next", asy
   next.release(cookie);
   expect(next.captured()).toEqual([]);
   next.close();
+});
+
+test("the probe of this kernel finds every feature that `weft check` explains", () => {
+  const found = addon.probeKernel();
+  expect(found).toEqual(Object.fromEntries(KERNEL_FEATURES.map(({ id }) => [id, true])));
 });
 
 describe("loading refuses", () => {

@@ -62,9 +62,12 @@ describe("before anything is changed", () => {
     await setNode("5.10.0-28-amd64", "v1.36.0");
     const { code, stdout } = await run("check");
     expect(code).toBe(1);
-    expect(stdout.split("\n").slice(0, 2)).toEqual([
+    expect(stdout.split("\n")).toEqual([
+      "✘ node node-1 runs kernel 5.10.0-28-amd64, which lacks cookies of sockets' network namespaces: pods cannot be captured; use kernel 5.14 or later",
       "✘ node node-1 runs kernel 5.10.0-28-amd64, which lacks cookies of network namespaces in sockops programs: pods cannot be captured; use kernel 5.15 or later",
       "! node node-1 runs kernel 5.10.0-28-amd64, which lacks bpf_set_retval: a connection that is refused says EPERM, not ECONNREFUSED; use kernel 5.18 or later",
+      "! node node-1 runs kernel 5.10.0-28-amd64, which lacks tcx links: packets of direct connections pass the node's network; use kernel 6.6 or later",
+      "",
     ]);
     expect((await run("install")).code).toBe(1);
     expect(await ourObjects()).toBe("");
@@ -79,20 +82,72 @@ describe("before anything is changed", () => {
     await setNode("6.18.0", "v1.36.0");
   });
 
-  test("another mesh is named, with how to remove it", async () => {
-    const selector = { matchLabels: { app: "istiod" } };
-    const template = { metadata: { labels: { app: "istiod" } }, spec: { containers: [{ name: "a", image: "a" }] } };
-    const metadata = { namespace: SYSTEM, name: "istiod" };
-    await apply(api, namespace(SYSTEM), {
-      apiVersion: "apps/v1",
-      kind: "Deployment",
-      metadata,
-      spec: { selector, template },
-    });
+  test.each([
+    [
+      "Istio, whatever its revision",
+      ["deployments", "istiod-canary", { app: "istiod" }],
+      "Istio is installed (deployment meshes/istiod-canary); remove it with `istioctl uninstall --purge`",
+    ],
+    [
+      "Istio's ambient node proxy",
+      ["daemonsets", "ztunnel", { app: "ztunnel" }],
+      "Istio is installed (daemonset meshes/ztunnel); remove it with `istioctl uninstall --purge`",
+    ],
+    [
+      "Linkerd",
+      ["deployments", "linkerd-destination", { "linkerd.io/control-plane-component": "destination" }],
+      "Linkerd is installed (deployment meshes/linkerd-destination); remove it with `linkerd uninstall | kubectl delete -f -`",
+    ],
+    [
+      "Consul",
+      ["deployments", "injector", { app: "consul", component: "connect-injector" }],
+      "Consul is installed (deployment meshes/injector); remove it with `helm uninstall consul -n consul`",
+    ],
+    [
+      "Kuma",
+      ["deployments", "kuma-control-plane", { app: "kuma-control-plane" }],
+      "Kuma is installed (deployment meshes/kuma-control-plane); remove it with `kumactl install control-plane | kubectl delete -f -`",
+    ],
+  ] as const)("another mesh is named, with how to remove it: %s", async (_mesh, [plural, name, labels], told) => {
+    const type = kind("apps", plural === "deployments" ? "Deployment" : "DaemonSet", plural);
+    const metadata = { namespace: "meshes", name, labels };
+    const template = { metadata: { labels }, spec: { containers: [{ name: "a", image: "a" }] } };
+    const spec = { selector: { matchLabels: labels }, template };
+    await apply(api, namespace("meshes"), { apiVersion: "apps/v1", kind: type.kind, metadata, spec });
+    expect(await run("install")).toMatchObject({ code: 1, stdout: "", stderr: `weft: ${told}\n` });
+    await admin.delete(type, metadata);
+  });
+
+  test("Cilium's own mutual authentication is named; Cilium is not", async () => {
+    const metadata = { namespace: "kube-system", name: "cilium-config" };
+    const config = (value: string) => {
+      const data = { "mesh-auth-mutual-enabled": value };
+      return apply(api, { apiVersion: "v1", kind: "ConfigMap", metadata, data });
+    };
+    await config("false");
+    expect((await run("check")).code).toBe(0);
+    await config("true");
     expect((await run("install")).stderr).toBe(
-      "weft: Istio is installed (deployment istio-system/istiod); remove it with `istioctl uninstall --purge`\n",
+      "weft: Cilium's mutual authentication is on; set authentication.mutual.spire.enabled=false in its chart\n",
     );
-    await admin.delete(DEPLOYMENTS, metadata);
+    await config("false");
+  });
+
+  test("sidecars that another mesh has left behind are named, and keep nothing from being installed", async () => {
+    const metadata = { namespace: "meshes", name: "old-1", annotations: { "sidecar.istio.io/status": "{}" } };
+    const spec = { containers: [{ name: "a", image: "a" }], automountServiceAccountToken: false };
+    await apply(
+      api,
+      namespace("meshes"),
+      { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace: "meshes", name: "default" } },
+      { apiVersion: "v1", kind: "Pod", metadata, spec },
+    );
+    const { code, stdout } = await run("check");
+    expect([code, stdout.split("\n").at(-2)]).toEqual([
+      0,
+      "! 1 pods still have Istio's sidecars, such as meshes/old-1; take the injection labels away and restart them with `kubectl rollout restart`",
+    ]);
+    await api.kubectl(["-n", "meshes", "delete", "pod", "old-1", "--force"]);
   });
 
   test("somebody who may not install is told so", async () => {
@@ -114,6 +169,17 @@ describe("before anything is changed", () => {
     expect(await weft(["install"])).toMatchObject({ code: 3 });
     const nowhere = api.kubeconfigOf("nowhere", "token", 1);
     expect(await weft(["install"], { kubeconfig: nowhere })).toMatchObject({ code: 3, stdout: "" });
+    const other = await run("install", "--context", "nope");
+    expect([other.code, other.stderr]).toEqual([
+      3,
+      expect.stringMatching(/^weft: .*: no entry "nope" in contexts; there are: .*\n$/),
+    ]);
+  });
+
+  test("definitions that are missing are named, with how to get them", async () => {
+    const { code, stdout, stderr } = await run("waypoint", "apply", "-n", "shop");
+    const told = "weft: there are no Gateways here; install the CRDs of the Gateway API, with weft install\n";
+    expect([code, stdout, stderr]).toEqual([1, "", told]);
   });
 });
 
@@ -127,6 +193,28 @@ describe("installing", () => {
       code: 1,
       stderr: "weft: Weft is not installed in this cluster; use weft install\n",
     });
+  });
+
+  test("is finished by giving it again when it was interrupted", async () => {
+    const stop = new AbortController();
+    const first = await weft(["install"], {
+      kubeconfig: api.kubeconfig,
+      signal: stop.signal,
+      onOutput: (text) => {
+        if (/^CustomResourceDefinition \S+: created$/m.test(text)) stop.abort();
+      },
+    });
+    expect(first.code).toBe(130);
+    expect(await ourObjects()).not.toContain("daemonset.apps/weft-agent");
+    const half = await run("verify");
+    expect([half.code, half.stderr]).toEqual([1, "weft install puts it right\n"]);
+    expect(half.stdout).toContain("✘ DaemonSet istio-system/weft-agent is missing\n");
+  });
+
+  test("or undone: what is half there goes", async () => {
+    await run("install", "--timeout", "1");
+    await run("uninstall");
+    expect(await ourObjects()).toBe("");
   });
 
   test("says what does not come up, and goes on when it is given again", async () => {

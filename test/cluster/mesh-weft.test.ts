@@ -69,7 +69,18 @@ function policy(name: string, spec: object): object {
 
 describe("weft installs", () => {
   test("on a cluster that it says is fit for it", async () => {
-    expect((await weft("check")).split("\n").filter((line) => !line.startsWith("✔"))).toEqual([""]);
+    const tried = NODES.map(
+      (node) => new RegExp(`^✔ node ${node} has everything that Weft uses \\(kernel \\S+, tried\\)$`, "m"),
+    );
+    const checks = await weft("check", "--image", IMAGE);
+    for (const pattern of tried) expect(checks).toMatch(pattern);
+    expect(checks.split("\n").filter((line) => !line.startsWith("✔"))).toEqual([""]);
+    const pulled = await attempt(["check", "--image", "docker.io/library/nothing:test"]);
+    expect(pulled.code).toBe(1);
+    expect(pulled.stdout).toMatch(
+      /^✘ node node1 does not run docker.io\/library\/nothing:test: \w+; push it to where nodes pull from/m,
+    );
+    expect(await kubectl("get", "pods", "-A", "-o", "name")).not.toContain("weft-check");
     const plan = await weft("install", "--image", IMAGE, "--dry-run");
     expect(plan).toContain("DaemonSet istio-system/weft-agent: created (dry run)\n");
     expect(await kubectl("get", "daemonsets", "-A", "-o", "name")).not.toContain("weft");

@@ -1,9 +1,8 @@
 /** Logs of pods, line by line. */
-import { objectPath } from "#lib/kube/client.ts";
+import { type ObjectName, objectPath } from "#lib/kube/client.ts";
 import { lines } from "#lib/kube/lines.ts";
 import { PODS } from "#lib/kube/types.ts";
 import type { Context } from "../frame/context.ts";
-import type { MeshPod } from "./mesh-pods.ts";
 
 export interface LogWish {
   readonly follow: boolean;
@@ -12,7 +11,7 @@ export interface LogWish {
   readonly sinceSeconds: number | undefined;
 }
 
-export async function* podLog(context: Context, pod: MeshPod, wish: LogWish): AsyncGenerator<string> {
+export async function* podLog(context: Context, pod: ObjectName, wish: LogWish): AsyncGenerator<string> {
   const query = new URLSearchParams({ follow: String(wish.follow), previous: String(wish.previous) });
   if (wish.tail !== undefined) query.set("tailLines", wish.tail);
   if (wish.sinceSeconds !== undefined) query.set("sinceSeconds", String(wish.sinceSeconds));

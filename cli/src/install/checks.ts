@@ -2,15 +2,9 @@
 import type { KubeClient } from "#lib/kube/client.ts";
 import { isNotFound } from "#lib/kube/errors.ts";
 import { DEPLOYMENTS, type KubeObject, NODES, type ObjectMeta, type ResourceType } from "#lib/kube/types.ts";
-import { missingFeatures } from "./kernel.ts";
-
-export type Severity = "ok" | "warning" | "error";
-
-export interface Check {
-  readonly severity: Severity;
-  readonly what: string;
-  readonly todo?: string;
-}
+import { type Check, error, ok, warning } from "./check.ts";
+import { type KernelFeature, missingFeatures, remedy } from "./kernel.ts";
+import { checkOtherMeshes } from "./other-meshes.ts";
 
 interface Node extends KubeObject {
   readonly status?: {
@@ -28,11 +22,6 @@ interface Deployment extends KubeObject {
 
 /** Tokens that name their node, and admission policies that read it. */
 const OLDEST_KUBERNETES = [1, 30] as const;
-const OTHER_MESHES: readonly (readonly [name: string, namespace: string, deployment: string, todo: string])[] = [
-  ["Istio", "istio-system", "istiod", "remove it with `istioctl uninstall --purge`"],
-  ["Linkerd", "linkerd", "linkerd-destination", "remove it with `linkerd uninstall | kubectl delete -f -`"],
-  ["Consul", "consul", "consul-connect-injector", "remove it with `helm uninstall consul -n consul`"],
-];
 
 /** Rejects only when the cluster cannot be asked at all. */
 export async function checkCluster(client: KubeClient, signal: AbortSignal): Promise<readonly Check[]> {
@@ -41,7 +30,6 @@ export async function checkCluster(client: KubeClient, signal: AbortSignal): Pro
     ...nodes.filter(({ status }) => status?.nodeInfo?.operatingSystem !== "windows").flatMap(checkNode),
     ...(nodes.length === 0 ? [error("the cluster has no node", "add one first")] : []),
     ...(await checkOtherMeshes(client, signal)),
-    ...(await checkCilium(client, signal)),
   ];
 }
 
@@ -50,15 +38,18 @@ function checkNode({ metadata, status }: Node): readonly Check[] {
   return [...checkKernel(metadata.name, kernelVersion), ...checkKubelet(metadata.name, kubeletVersion)];
 }
 
+/** By its version alone; `weft check --image` tries it. */
 function checkKernel(node: string, version: string): readonly Check[] {
   const missing = missingFeatures(version);
-  if (missing === undefined) return [{ severity: "warning", what: `node ${node} does not say which kernel it runs` }];
+  if (missing === undefined)
+    return [warning(`node ${node} does not say which kernel it runs`, "see that it is 5.15 or later")];
   if (missing.length === 0) return [ok(`node ${node} runs kernel ${version}`)];
-  return missing.map(({ since, what, without, required }) => ({
-    severity: required ? "error" : "warning",
-    what: `node ${node} runs kernel ${version}, which lacks ${what}: ${without}`,
-    todo: `use kernel ${since.join(".")} or later`,
-  }));
+  return missing.map((feature) => lacking(node, version, feature));
+}
+
+export function lacking(node: string, version: string, feature: KernelFeature): Check {
+  const what = `node ${node} runs kernel ${version}, which lacks ${feature.what}: ${feature.without}`;
+  return (feature.required ? error : warning)(what, remedy(feature, version));
 }
 
 function checkKubelet(node: string, version: string): readonly Check[] {
@@ -68,31 +59,6 @@ function checkKubelet(node: string, version: string): readonly Check[] {
   if (match === null || major > oldMajor || (major === oldMajor && minor >= oldMinor)) return [];
   return [error(`node ${node} runs Kubernetes ${version}`, `upgrade it to ${OLDEST_KUBERNETES.join(".")} or later`)];
 }
-
-async function checkOtherMeshes(client: KubeClient, signal: AbortSignal): Promise<readonly Check[]> {
-  const found = await Promise.all(
-    OTHER_MESHES.map(async ([mesh, namespace, name, todo]) => {
-      const there = await exists(client, DEPLOYMENTS, namespace, name, signal);
-      return there === undefined ? [] : [error(`${mesh} is installed (deployment ${namespace}/${name})`, todo)];
-    }),
-  );
-  return found.flat();
-}
-
-/** Cilium as a CNI is fine; its own mutual authentication would be a second mesh. */
-async function checkCilium(client: KubeClient, signal: AbortSignal): Promise<readonly Check[]> {
-  const spire = await exists(client, STATEFUL_SETS, "cilium-spire", "spire-server", signal);
-  if (spire === undefined) return [];
-  return [error("Cilium's mutual authentication is on", "set authentication.mutual.spire.enabled=false in its chart")];
-}
-
-const STATEFUL_SETS: ResourceType<KubeObject> = {
-  group: "apps",
-  version: "v1",
-  kind: "StatefulSet",
-  plural: "statefulsets",
-  namespaced: true,
-};
 
 /** An object that is there, and not being deleted. */
 async function exists<T extends KubeObject>(
@@ -159,12 +125,4 @@ export async function checkRights(
   const forbidden = answers.flat();
   if (forbidden.length === 0) return [];
   return [error(`you may not create ${forbidden.join(", ")}`, "use an account that is cluster-admin")];
-}
-
-function ok(what: string): Check {
-  return { severity: "ok", what };
-}
-
-function error(what: string, todo: string): Check {
-  return { severity: "error", what, todo };
 }

@@ -7,6 +7,7 @@
 #include "binding/plane_object.h"
 #include "bpf/bpf_plane.h"
 #include "bpf/bpffs.h"
+#include "bpf/features.h"
 #include "bpf/redirect.h"
 #include "net/netns.h"
 
@@ -119,6 +120,17 @@ Napi::Value CleanupBpf(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), *removed);
 }
 
+Napi::Value ProbeKernel(const Napi::CallbackInfo& info) {
+  if (const Status privileged = CheckPrivileges(); !privileged) return Fail(info.Env(), privileged.error());
+  Napi::Object found = Napi::Object::New(info.Env());
+  for (const std::span<const KernelFeature> features : {CaptureFeatures(), OptionalFeatures()}) {
+    for (const KernelFeature& feature : features) {
+      found.Set(feature.id, Napi::Boolean::New(info.Env(), feature.present()));
+    }
+  }
+  return found;
+}
+
 Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
   const Result<NetNs> netns = NetNs::Open(info[0].ToString().Utf8Value().c_str());
   if (!netns) return Fail(info.Env(), netns.error());
@@ -132,6 +144,7 @@ Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
 void InitBpf(Napi::Env env, Napi::Object exports) {
   exports.Set("loadBpf", Napi::Function::New(env, LoadBpf, "loadBpf"));
   exports.Set("cleanupBpf", Napi::Function::New(env, CleanupBpf, "cleanupBpf"));
+  exports.Set("probeKernel", Napi::Function::New(env, ProbeKernel, "probeKernel"));
   exports.Set("netnsCookie", Napi::Function::New(env, NetnsCookie, "netnsCookie"));
 }
 

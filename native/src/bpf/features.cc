@@ -13,6 +13,8 @@
 #include <string>
 
 #include "base/unique_fd.h"
+#include "bpf/redirect_link.h"
+#include "bpf/socket_diag.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -45,20 +47,31 @@ std::string RunningKernel() {
 
 std::span<const KernelFeature> CaptureFeatures() {
   static const std::array<KernelFeature, 6> features = {{
-      {"the type information of the running kernel (CONFIG_DEBUG_INFO_BTF)", "5.4",
+      {"btf", "the type information of the running kernel (CONFIG_DEBUG_INFO_BTF)", "5.4",
        [] { return access("/sys/kernel/btf/vmlinux", R_OK) == 0; }},
-      {"cgroup socket address programs (CONFIG_CGROUP_BPF)", "5.8",
+      {"cgroup-sock-addr", "cgroup socket address programs (CONFIG_CGROUP_BPF)", "5.8",
        [] { return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, nullptr) == 1; }},
-      {"per-socket storage maps", "5.8",
+      {"sk-storage", "per-socket storage maps", "5.8",
        [] {
          return libbpf_probe_bpf_map_type(BPF_MAP_TYPE_SK_STORAGE, nullptr) == 1 &&
                 libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_sk_storage_get, nullptr) == 1;
        }},
-      {"socket lookup programs (sk_lookup)", "5.9",
+      {"sk-lookup", "socket lookup programs (sk_lookup)", "5.9",
        [] { return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SK_LOOKUP, nullptr) == 1; }},
-      {"network namespace cookies of sockets (SO_NETNS_COOKIE)", "5.14", HasNetnsCookie},
-      {"network namespace cookies in sockops programs (bpf_get_netns_cookie)", "5.15",
+      {"netns-cookie", "network namespace cookies of sockets (SO_NETNS_COOKIE)", "5.14", HasNetnsCookie},
+      {"sockops-netns-cookie", "network namespace cookies in sockops programs (bpf_get_netns_cookie)", "5.15",
        [] { return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCK_OPS, BPF_FUNC_get_netns_cookie, nullptr) == 1; }},
+  }};
+  return features;
+}
+
+std::span<const KernelFeature> OptionalFeatures() {
+  static const std::array<KernelFeature, 3> features = {{
+      {"set-retval", "bpf_set_retval", "5.18",
+       [] { return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1; }},
+      {"socket-destroy", "ending of other processes' connections (CONFIG_INET_DIAG_DESTROY)", "4.9",
+       [] { return static_cast<bool>(CheckSocketDestroy()); }},
+      {"tcx", "tcx links", "6.6", HasTcx},
   }};
   return features;
 }

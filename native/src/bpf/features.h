@@ -6,8 +6,10 @@
 
 namespace weft {
 
-// Something that the kernel must have.
+// Something that the kernel has or has not.
 struct KernelFeature {
+  // How `weft check` names it (cli/src/install/kernel.ts).
+  const char* id;
   const char* name;
   // First release that has it, for the error message.
   const char* oldest_kernel;
@@ -16,6 +18,9 @@ struct KernelFeature {
 
 // All that capture needs.
 std::span<const KernelFeature> CaptureFeatures();
+
+// What makes more possible, or faster.
+std::span<const KernelFeature> OptionalFeatures();
 
 // Names the first feature that is missing, and the oldest kernel that has it.
 Status CheckFeatures(std::span<const KernelFeature> features);

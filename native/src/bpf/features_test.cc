@@ -9,8 +9,8 @@ namespace {
 
 TEST(Features, NamesTheMissingFeatureAndTheOldestKernelThatHasIt) {
   const std::array<KernelFeature, 2> features = {{
-      {"something old", "4.20", [] { return true; }},
-      {"something new", "9.1", [] { return false; }},
+      {"old", "something old", "4.20", [] { return true; }},
+      {"new", "something new", "9.1", [] { return false; }},
   }};
   const Status status = CheckFeatures(features);
   ASSERT_FALSE(status);
@@ -19,7 +19,7 @@ TEST(Features, NamesTheMissingFeatureAndTheOldestKernelThatHasIt) {
 }
 
 TEST(Features, AcceptsAKernelThatHasEverything) {
-  const std::array<KernelFeature, 1> features = {{{"something", "1.0", [] { return true; }}}};
+  const std::array<KernelFeature, 1> features = {{{"some", "something", "1.0", [] { return true; }}}};
   EXPECT_TRUE(CheckFeatures(features));
 }
 
