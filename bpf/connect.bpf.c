@@ -4,7 +4,8 @@
  * Changes: the destination of connect() of an enrolled pod. TCP (MPTCP and TCP fast open too) goes
  * to an endpoint of its route when the agent has said that it may go there by itself, else to the
  * pod's own address, port 15001; DNS goes to the agent's resolver. What was asked for is kept with
- * the socket.
+ * the socket. TCP of a pod of the mesh that is not enrolled yet waits for that; of a pod that
+ * nobody knows yet it is refused for a while (lib/members.h).
  *
  * Untouched: other network namespaces, the agent itself, loopback, the pod's own addresses,
  * link-local IPv6, UDP other than DNS.
@@ -19,6 +20,7 @@
 #include "lib/direct.h"
 #include "lib/events.h"
 #include "lib/kernel.h"
+#include "lib/members.h"
 #include "lib/peer.h"
 #include "lib/routes.h"
 #include "lib/sock_addr.h"
@@ -168,6 +170,31 @@ static __always_inline int steer_routed(struct bpf_sock *sk, const struct weft_p
 	return go_direct(sk, netns, endpoint, verdict->epoch, asked, to);
 }
 
+/* For a pod that is not captured: it may be on its way into the mesh. */
+static __always_inline int steer_newcomer(struct bpf_sock *sk, __u64 netns, bool tcp,
+					  const struct weft_address *asked, struct weft_address *to)
+{
+	enum membership membership;
+	int err;
+
+	/* Its own address, which is not known, goes the long way round. */
+	if (!tcp || ip_is_loopback(&asked->ip) || ip_is_link_local6(&asked->ip))
+		return 0;
+	membership = current_membership(netns);
+	if (membership == MEMBER_OUTSIDE)
+		return 0;
+	if (membership == MEMBER_UNKNOWN)
+		return -EAGAIN;
+	if (!sk)
+		return -EINVAL;
+	err = steer_held(asked, sk->bound_dev_if, to);
+	if (err)
+		return err;
+	bpf_sk_storage_delete(&weft_direct, sk);
+	count_reason(WEFT_R_HELD);
+	return remember_peer(sk, asked, 0) ?: 1;
+}
+
 /* 1: send to `to`. 0: leave alone. Else -errno. */
 static __always_inline int steer_connect(struct bpf_sock_addr *ctx,
 					 const struct weft_address *asked, struct weft_address *to)
@@ -177,7 +204,9 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx,
 	struct bpf_sock *sk = ctx->sk;
 	bool tcp = ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP;
 
-	if (!pod || current_is_agent())
+	if (!pod)
+		return steer_newcomer(sk, netns, tcp, asked, to);
+	if (current_is_agent())
 		return 0;
 	if (!sk)
 		return -EINVAL;
@@ -203,6 +232,8 @@ static __always_inline int reject_connect(int err)
 		return reject(WEFT_R_POLICY_DENIED, err);
 	case -ENETUNREACH:
 		return reject(WEFT_R_NO_OWN_ADDRESS, err);
+	case -EAGAIN:
+		return reject(WEFT_R_UNKNOWN_POD, -ENETUNREACH);
 	case -ENOMEM:
 		return reject(WEFT_R_MAP_FULL, err);
 	default:

@@ -5,9 +5,9 @@
  * the other end must know: the original destination of a steered connection (read by the agent at
  * accept), the real client of a connection that the agent dials (copied to the accepted socket),
  * that a direct connection is approved (asked for by sklookup of the destination). Removes it when
- * the connection ends, refused SYNs included. Connections that do not pass the agent end with a
- * record for it. Who turns out not to talk to the pod that was decided about is cut off
- * (lib/approval.h).
+ * the connection ends, refused SYNs included. What is held (hold.bpf.c) tries again soon.
+ * Connections that do not pass the agent end with a record for it. Who turns out not to talk to the
+ * pod that was decided about is cut off (lib/approval.h).
  *
  * Failure: closed. Without an entry the agent refuses the connection (full map: counted), and a
  * direct one is plaintext from outside like any other; without a client entry the application sees
@@ -358,6 +358,16 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 		on_direct_close(ctx, sk, direct, ctx->args[0]);
 }
 
+/* Has connect() sent it to the agent by loopback? Then the agent was not there yet. */
+static __always_inline bool is_held(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct weft_flow_key key;
+
+	flow_from_sockops(&key, ctx, 0);
+	return key.dst_port == WEFT_PORT_OUTBOUND && ip_is_loopback(&key.dst) &&
+	       bpf_sk_storage_get(&weft_peer, sk, 0, 0);
+}
+
 SEC("sockops")
 int weft_sockops(struct bpf_sock_ops *ctx)
 {
@@ -368,6 +378,10 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		on_connect(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_TIMEOUT_INIT:
+		if (is_held(ctx, sk))
+			ctx->reply = WEFT_HOLD_TIMEOUT_JIFFIES;
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		on_answer(ctx, sk);

@@ -26,6 +26,8 @@ import { KubeAnnotator } from "./enroll/annotator.ts";
 import { findCgroups } from "./enroll/cgroups.ts";
 import { Enroller } from "./enroll/enroller.ts";
 import { LocalPods } from "./enroll/local-pods.ts";
+import { Newcomers } from "./enroll/newcomers.ts";
+import { PodFolders } from "./enroll/pod-folders.ts";
 import { PodWatch } from "./enroll/pod-watch.ts";
 import { isRemoved } from "./enroll/removal.ts";
 import type { Addon, EngineEvent } from "./native.ts";
@@ -154,17 +156,27 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     onNamespace: (name) => enroller.namespaceChanged(name),
     log: log.logger("kube"),
   });
+  const enrollLog = log.logger("enroll");
+  const folders = new PodFolders({
+    podsCgroup: cgroups.pods,
+    onChange: (uid) => enroller.folderChanged(uid),
+    onStranger: (path) => newcomers.sayOfFolder(path, "outside"),
+    log: enrollLog,
+  });
+  const newcomers = new Newcomers({ plane: bpf, folders, log: enrollLog });
   const enroller = new Enroller({
     source: watch,
     engine,
     bpf,
     pods,
-    annotator: new KubeAnnotator(kube, log.logger("enroll"), drain.signal),
+    annotator: new KubeAnnotator(kube, enrollLog, drain.signal),
     podsCgroup: cgroups.pods,
+    folders,
+    newcomers,
     trustDomain: config.trustDomain,
     excludedNamespaces: config.excludedNamespaces,
     dns: config.dns.enabled,
-    log: log.logger("enroll"),
+    log: enrollLog,
     netnsCookie: addon.netnsCookie,
     hooks: {
       added: (pod) => {
@@ -259,6 +271,7 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
       main.info("draining", { reason, deadline_ms: config.terminationDeadlineMs });
       readiness.task("draining");
       enroller.stop();
+      folders.close();
       const { podNamespace: namespace, podName } = config;
       const removed = await isRemoved({ client: kube, namespace, podName, log: main });
       if (removed) await enroller.leaveForGood(AbortSignal.timeout(LEAVE_MS));

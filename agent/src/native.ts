@@ -261,6 +261,12 @@ export interface CapturedPod {
   readonly express?: boolean;
 }
 
+/**
+ * What may be said of a pod by its cgroup folder, before its network namespace is captured. `outside`: untouched. `inside`: of the mesh,
+ * what is not captured of it is refused. `held`: of the mesh and about to be captured, connections wait until it becomes `inside`.
+ */
+export type Membership = "outside" | "inside" | "held";
+
 /** Cookie of a pod's network namespace: how the kernel's maps name a pod. Never used again while the kernel runs. */
 export type NetnsCookie = bigint;
 
@@ -328,6 +334,12 @@ export interface BpfPlane {
   capture(pod: CapturedPod): bigint;
   /** Stops steering; connections that are open go on untouched. */
   release(cookie: bigint): void;
+  /** `folder`: the pod's, or one between it and that of all pods. */
+  setMembership(folder: string, membership: Membership): void;
+  /** Forgets what was said of all others. */
+  keepMemberships(folders: readonly string[]): void;
+  /** For that long, pods of which nothing was said cannot connect: we are about to say something. Then they are untouched. */
+  guardNewcomers(forMs: number): void;
   /** Netns cookies that pinned maps hold from an earlier process. */
   captured(): bigint[];
   /** Per-reason counters of the BPF programs, by label. */

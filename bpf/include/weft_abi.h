@@ -50,6 +50,10 @@
 #define WEFT_MAX_REDIRECTS 131072
 /* Devices that packets may be sent into: one per pod, and one more while it is replaced. */
 #define WEFT_MAX_DEVICES (2 * WEFT_MAX_PODS)
+/* Pods' folders of a node, and those of the classes between: four times what the largest have, for
+ * pods that come and go.
+ */
+#define WEFT_MAX_MEMBERS 4096
 /* Bytes of the event ring: 6,000 records, 300 ms of 20,000 connections a second. */
 #define WEFT_EVENTS_BYTES (1 << 20)
 
@@ -337,6 +341,36 @@ struct weft_listener_key {
 	__u32 _pad;
 };
 WEFT_ASSERT_SIZE(struct weft_listener_key, 16);
+
+/* weft_members: id of a pod's cgroup folder -> what the agent knows of the pod. Asked about connections
+ * from namespaces that are not in weft_pods.
+ */
+#define WEFT_MEMBER_OUTSIDE 1 /* not of the mesh: untouched */
+#define WEFT_MEMBER_INSIDE 2  /* of the mesh: never untouched */
+
+/* weft_newcomers: one entry. What to think of a pod that is not in weft_members. */
+struct weft_newcomers {
+	/* CLOCK_BOOTTIME until which its connections are refused, renewed by a living agent: it is
+	 * about to find out whose the pod is. Afterwards: untouched.
+	 */
+	__u64 guarded_until_ns;
+	/* Cookie of the node's own network, which pods may be in. */
+	__u64 host_netns;
+	/* The folder of all pods. 0: none of this is in force. */
+	__u64 pods_cgroup;
+};
+WEFT_ASSERT_SIZE(struct weft_newcomers, 24);
+
+/* How deep the folder of all pods may be, as the kernel counts: 2 on most nodes, some more where nodes
+ * are containers themselves.
+ */
+#define WEFT_MAX_PODS_LEVEL 16
+
+/* First retransmission timeout of a connection that is held, in jiffies: 25 to 250 ms, as the kernel
+ * was built. It doubles; with the kernel's default of six retransmissions a connection is held for 3
+ * to 30 s.
+ */
+#define WEFT_HOLD_TIMEOUT_JIFFIES 25
 
 /* weft_config: one entry. Agents are known by the cgroup that they are in, not by one above it: how
  * deep a cgroup is, as the kernel counts, cannot be seen from within a cgroup namespace.

@@ -48,10 +48,12 @@
 	WEFT_REASON(EVENT_LOST, 37, "event_lost", "-")                             \
 	WEFT_REASON(EXPRESS, 38, "express", "-")                                   \
 	WEFT_REASON(REDIRECTED, 39, "redirected", "-")                             \
-	WEFT_REASON(NO_WAYPOINT, 40, "no_waypoint", "CONNECT")
+	WEFT_REASON(NO_WAYPOINT, 40, "no_waypoint", "CONNECT")                     \
+	WEFT_REASON(HELD, 41, "held", "-")                                         \
+	WEFT_REASON(UNKNOWN_POD, 42, "unknown_pod", "CONNECT")
 
 #define WEFT_REASON_ENUM(name, number, label, flag) WEFT_R_##name = number,
-enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 41 };
+enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_R_MAX = 43 };
 #undef WEFT_REASON_ENUM
 
 #endif

@@ -46,4 +46,18 @@ static __always_inline int steer_outbound(const struct weft_pod *pod,
 	return 0;
 }
 
+/* Sends a connection of a pod that is not captured yet to 15001 at loopback: the pod's own address
+ * is not known. lib/members.h says when, hold.bpf.c makes it wait. -ENETUNREACH: the socket is
+ * bound to a device, and cannot reach loopback.
+ */
+static __always_inline int steer_held(const struct weft_address *asked, __u32 bound_dev,
+				      struct weft_address *to)
+{
+	if (bound_dev)
+		return -ENETUNREACH;
+	ip_set_loopback(&to->ip, ip_is_v4(&asked->ip));
+	to->port = WEFT_PORT_OUTBOUND;
+	return 0;
+}
+
 #endif

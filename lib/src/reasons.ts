@@ -43,6 +43,8 @@ export const REASONS = {
   express: [38, "-"],
   redirected: [39, "-"],
   no_waypoint: [40, "CONNECT"],
+  held: [41, "-"],
+  unknown_pod: [42, "CONNECT"],
 } as const;
 
 /** Why a connection was refused, dropped or ended; `none` for an orderly end. */

@@ -6,7 +6,8 @@
 
 namespace weft::test {
 
-std::optional<CapturedConnection> FakeCapture::OriginalDestination(const SocketAddress& peer, const SocketAddress&) {
+std::optional<CapturedConnection> FakeCapture::OriginalDestination(uint64_t, const SocketAddress& peer,
+                                                                   const SocketAddress&) {
   std::lock_guard lock(mutex_);
   const auto found = originals_.find(peer);
   if (found == originals_.end()) return std::nullopt;

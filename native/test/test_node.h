@@ -15,7 +15,8 @@ namespace weft::test {
 // Original destinations as a test has put them, by the client's own address.
 class FakeCapture final : public Capture {
  public:
-  std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
+  std::optional<CapturedConnection> OriginalDestination(uint64_t netns_cookie, const SocketAddress& peer,
+                                                        const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
   Status SetInboundListener(uint64_t netns_cookie, int family, int listener_fd) override;
 

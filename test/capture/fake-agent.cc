@@ -370,7 +370,8 @@ class FakeAgent {
   }
 
   void OnOutbound(uint64_t cookie, int fd) {
-    const auto original = plane_->OriginalDestination(PeerOf(fd), LocalOf(fd));
+    const auto original =
+        plane_->OriginalDestination(cookie, PeerOf(fd), LocalOf(fd));
     if (!original) return CloseWithReset(fd);
     ++chosen_[original->endpoint_key];
     const SocketAddress asked = original->destination;

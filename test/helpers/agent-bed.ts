@@ -66,12 +66,23 @@ export class AgentBed {
 
   /** A running pod in the API, and its network. Labelled as given; the namespace says ambient. */
   addPod(name: string, labels: Readonly<Record<string, string>> = {}): NodePod {
-    const uid = `00000000-0000-4000-8000-${String(++this.#pods).padStart(12, "0")}`;
+    const uid = this.#nextUid();
     const pod = { ...this.bed.addPod(name, `pod${uid}`), uid };
     this.putPod(pod, labels);
     // What is in a pod's cgroup is how its network is found.
     this.bed.spawn(pod, "sleep", ["600"]);
     return pod;
+  }
+
+  /** A pod with a cgroup and a network and no process yet; the API knows of it, and not of its address. */
+  bearPod(name: string, labels: Readonly<Record<string, string>> = {}): NodePod {
+    const uid = this.#nextUid();
+    this.kube.put(PODS, pendingPod(name, uid, labels));
+    return { ...this.bed.addPod(name, `pod${uid}`), uid };
+  }
+
+  #nextUid(): string {
+    return `00000000-0000-4000-8000-${String(++this.#pods).padStart(12, "0")}`;
   }
 
   /** Puts the pod into the API as new. */
@@ -123,6 +134,14 @@ export class AgentBed {
     await this.kube.stop();
     await this.bed.dispose();
   }
+}
+
+function pendingPod(name: string, uid: string, labels: Readonly<Record<string, string>>): Pod {
+  return {
+    metadata: { name, namespace: "default", uid, labels },
+    spec: { nodeName: NODE, serviceAccountName: name },
+    status: { phase: "Pending" },
+  };
 }
 
 function startAgent(

@@ -6,6 +6,7 @@ import type {
   DirectCommand,
   DirectConnection,
   Engine,
+  Membership,
   PodConfig,
   PodId,
   PolicyAnswer,
@@ -85,6 +86,22 @@ export class FakeBpf implements BpfPlane {
   release(cookie: bigint): void {
     this.calls.push(`release ${cookie}`);
     this.held.delete(cookie);
+  }
+
+  readonly memberships = new Map<string, Membership>();
+  guardedForMs: number | undefined;
+
+  setMembership(folder: string, membership: Membership): void {
+    this.calls.push(`${membership} ${folder}`);
+    this.memberships.set(folder, membership);
+  }
+
+  keepMemberships(folders: readonly string[]): void {
+    for (const folder of this.memberships.keys()) if (!folders.includes(folder)) this.memberships.delete(folder);
+  }
+
+  guardNewcomers(forMs: number): void {
+    this.guardedForMs = forMs;
   }
 
   captured(): bigint[] {

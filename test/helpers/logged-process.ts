@@ -95,6 +95,10 @@ export class LoggedProcess {
     return this.#memory("VmHWM");
   }
 
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.#child.kill(signal);
+  }
+
   /** Returns the exit code. */
   async stop(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number | null> {
     const ended = this.ended();

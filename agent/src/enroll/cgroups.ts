@@ -78,6 +78,19 @@ export function ownPath(cgroup: string): string {
   return line?.slice(3) ?? "/";
 }
 
+/** In every runtime's layout; systemd wants underscores. */
+const POD_FOLDER = /(?:^|-)pod([0-9a-f]{8}[-_0-9a-f]*)(?:\.slice)?$/;
+
+/** Of the pod whose folder has this name. */
+export function podUidOf(name: string): string | undefined {
+  return POD_FOLDER.exec(name)?.[1]?.replaceAll("_", "-");
+}
+
+/** Between the folder of all pods and theirs, for quality of service. */
+export function isClassFolder(name: string): boolean {
+  return /^(?:kube(?:let-kube)?pods-)?(?:besteffort|burstable)(?:\.slice)?$/.test(name);
+}
+
 /**
  * The folder of a pod: named `pod<uid>`, or `...-pod<uid>.slice` with underscores, up to two levels (the quality of
  * service classes) below the pods' folder.
@@ -94,7 +107,7 @@ function search(folder: string, pattern: RegExp, depth: number): string | undefi
   if (depth === 0) return undefined;
   for (const name of names) {
     // Another pod's folder; its name says so in every layout.
-    if (/(^|-)pod[0-9a-f]{8}[-_0-9a-f]*(\.slice)?$/.test(name)) continue;
+    if (podUidOf(name) !== undefined) continue;
     const below = search(join(folder, name), pattern, depth - 1);
     if (below !== undefined) return below;
   }
@@ -127,7 +140,8 @@ function ancestorOfPods(mount: string, path: string): string | undefined {
   return undefined;
 }
 
-function folders(path: string): string[] {
+/** Names of the folders in a folder; none when it is gone. */
+export function folders(path: string): string[] {
   try {
     return readdirSync(path, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())

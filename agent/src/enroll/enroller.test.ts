@@ -8,6 +8,7 @@ import type { MeshState } from "../state/mesh-state.ts";
 import type { Redirection } from "./annotator.ts";
 import { Enroller } from "./enroller.ts";
 import { LocalPods } from "./local-pods.ts";
+import { Newcomers } from "./newcomers.ts";
 import type { PodNetns } from "./pod-netns.ts";
 import type { PodSource } from "./pod-watch.ts";
 
@@ -31,6 +32,21 @@ class FakeSource implements PodSource {
   }
 }
 
+class FakeFolders {
+  readonly seesAll = true;
+  readonly all = new Map<string, string>();
+  of(uid: string) {
+    return this.all.get(uid);
+  }
+  uids() {
+    return this.all.keys();
+  }
+  paths() {
+    return [...this.all.values()];
+  }
+  rescan() {}
+}
+
 let calls: string[];
 let engine: FakeEngine;
 let bpf: FakeBpf;
@@ -39,6 +55,7 @@ let state: MeshState;
 let annotations: Map<string, Redirection | undefined>;
 /** uid to number of its namespace; a text says why there is none. */
 let namespaces: Map<string, bigint | string>;
+let folders: FakeFolders;
 let enroller: Enroller;
 
 beforeEach(() => {
@@ -50,6 +67,7 @@ beforeEach(() => {
   state = meshState();
   annotations = new Map();
   namespaces = new Map();
+  folders = new FakeFolders();
   enroller = new Enroller({
     source,
     engine,
@@ -70,6 +88,8 @@ beforeEach(() => {
       },
     },
     podsCgroup: "/pods",
+    folders,
+    newcomers: new Newcomers({ plane: bpf, folders, log }),
     trustDomain: "cluster.local",
     excludedNamespaces: [],
     dns: true,
@@ -78,7 +98,12 @@ beforeEach(() => {
     findNetns: ({ uid }) => {
       const found = namespaces.get(uid) ?? "no process yet";
       if (typeof found === "string") return found;
-      return { inode: found, path: `/fake/${found}`, [Symbol.dispose]: () => undefined } as unknown as PodNetns;
+      return {
+        inode: found,
+        path: `/fake/${found}`,
+        addresses: ["10.0.0.1"],
+        [Symbol.dispose]: () => undefined,
+      } as unknown as PodNetns;
     },
   });
 });
@@ -175,6 +200,109 @@ describe("a pod that cannot be enrolled yet", () => {
     enroller.start();
     expect(enroller.status().find(({ uid }) => uid === "thief")?.reason).toContain("already belongs to pod default/a");
   });
+});
+
+describe("a pod that is being born", () => {
+  function bear(uid: string, namespace: bigint | string, labels: Record<string, string> = {}): void {
+    addPod(uid, namespace, labels);
+    source.all.set(uid, { ...source.pod(uid), status: { phase: "Pending" } } as Pod);
+    folders.all.set(uid, `/pods/${uid}`);
+  }
+
+  test("is held before anything is tried, and let go of when capture holds", async () => {
+    enroller.start();
+    bear("a", "no process yet");
+    enroller.reconcile("a");
+    expect(calls).toEqual(["held /pods/a"]);
+    namespaces.set("a", 1n);
+    enroller.folderChanged("a");
+    expect(calls).toEqual(["held /pods/a", "addPod a", "added a", "capture 1", "inside /pods/a", "captured a"]);
+    expect([...engine.pods.values()][0]?.addresses).toEqual(["10.0.0.1"]);
+  });
+
+  test("is held when the API was first, and its folder comes later", () => {
+    enroller.start();
+    bear("a", "no process yet");
+    folders.all.clear();
+    enroller.reconcile("a");
+    expect(calls).toEqual([]);
+    folders.all.set("a", "/pods/a");
+    enroller.folderChanged("a");
+    expect(calls).toEqual(["held /pods/a"]);
+  });
+
+  test("is looked at all the time from its first process on", async () => {
+    enroller.start();
+    bear("a", "no process yet");
+    enroller.reconcile("a");
+    await vi.advanceTimersByTimeAsync(60_000);
+    enroller.folderChanged("a");
+    namespaces.set("a", 1n);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(enroller.counts()).toMatchObject({ active: 1 });
+  });
+
+  test("outside the mesh is untouched, and so is one that the API never tells of", async () => {
+    enroller.start();
+    bear("a", "no process yet", { [MODE]: "none" });
+    enroller.reconcile("a");
+    folders.all.set("stranger", "/pods/stranger");
+    enroller.folderChanged("stranger");
+    expect(calls).toEqual(["outside /pods/a"]);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(calls).toEqual(["outside /pods/a", "outside /pods/stranger"]);
+  });
+
+  test("is said nothing of while its namespace is not known", () => {
+    const labels = vi.spyOn(source, "namespaceLabels").mockReturnValue(undefined as never);
+    enroller.start();
+    bear("a", "no process yet");
+    enroller.reconcile("a");
+    expect(calls).toEqual([]);
+    labels.mockRestore();
+    enroller.namespaceChanged("default");
+    expect(calls).toEqual(["held /pods/a"]);
+  });
+
+  test("keeps what it has when the API tells of some of its addresses", () => {
+    enroller.start();
+    bear("a", 1n);
+    enroller.reconcile("a");
+    calls.length = 0;
+    source.all.set("a", { ...source.pod("a"), status: { phase: "Running", podIP: "10.0.0.1" } } as Pod);
+    enroller.reconcile("a");
+    expect(calls).toEqual([]);
+  });
+
+  test("again, in a new sandbox, is held until that is captured", () => {
+    enroller.start();
+    bear("a", 1n);
+    enroller.reconcile("a");
+    calls.length = 0;
+    namespaces.set("a", 2n);
+    enroller.folderChanged("a");
+    expect(calls).toEqual([
+      ...["release 1", "let go a", "removed a", "removePod a", "held /pods/a"],
+      ...["addPod a", "added a", "capture 2", "inside /pods/a", "captured a"],
+    ]);
+  });
+});
+
+test("a pod that ran before it was labelled goes on in the clear until it is captured", () => {
+  addPod("a", "no process yet");
+  folders.all.set("a", "/pods/a");
+  enroller.start();
+  expect(calls).toEqual([]);
+  namespaces.set("a", 1n);
+  enroller.reconcile("a");
+  expect(calls).toContain("inside /pods/a");
+});
+
+test("newcomers are guarded against while the agent runs, and no longer when none follows", async () => {
+  enroller.start();
+  expect(bpf.guardedForMs).toBe(10_000);
+  await enroller.leaveForGood(new AbortController().signal);
+  expect(bpf.guardedForMs).toBe(0);
 });
 
 describe("after a restart", () => {

@@ -1,8 +1,8 @@
 /**
  * Brings the pods of this node into the mesh and out of it, and keeps looking that what is in is really captured.
  *
- * Order in: listeners, policies and identity, then capture, then the annotation. Traffic that is captured always finds
- * somebody who decides. Order out: capture first, so that new connections are untouched while the rest goes.
+ * Order in: connections wait from the pod's birth on; listeners, policies and identity, then capture, then what waits goes on,
+ * then the annotation. Traffic that is captured always finds somebody who decides. Order out: capture first, so that new connections are untouched while the rest goes.
  * What an earlier process captured stays captured until we know whose it is: fail closed over a restart.
  */
 import { Backoff } from "#lib/backoff.ts";
@@ -13,6 +13,8 @@ import { formatSpiffeId } from "#lib/spiffe.ts";
 import type { BpfPlane, CapturedPod, Engine, NetnsCookie, PodId } from "../native.ts";
 import type { PodAnnotator } from "./annotator.ts";
 import type { LocalPod, LocalPods } from "./local-pods.ts";
+import type { Newcomers } from "./newcomers.ts";
+import type { PodFolderView } from "./pod-folders.ts";
 import { findPodNetns, type NetnsQuery, type PodNetns } from "./pod-netns.ts";
 import type { PodSource } from "./pod-watch.ts";
 
@@ -38,6 +40,8 @@ export interface EnrollerOptions {
   readonly hooks: PodHooks;
   readonly annotator: PodAnnotator;
   readonly podsCgroup: string;
+  readonly folders: PodFolderView & { rescan(): void };
+  readonly newcomers: Newcomers;
   readonly trustDomain: string;
   readonly excludedNamespaces: readonly string[];
   readonly dns: boolean;
@@ -52,6 +56,8 @@ interface Pending {
   attempts: number;
   readonly backoff: Backoff;
   timer: NodeJS.Timeout | undefined;
+  /** Something has just happened in its cgroup: until then it is looked at all the time. */
+  eagerUntilMs: number;
   /** A capture that outlived the pod's engine side: kept, so that nothing leaves in the clear meanwhile. */
   kept: bigint | undefined;
 }
@@ -77,6 +83,10 @@ export interface EnrollmentStatus {
 }
 
 const RETRY_MS = [100, 5000] as const;
+/** After a pod's first process has come its network is set up, in some layouts, and its applications follow: that is no time to wait. */
+const EAGER_MS = { every: 10, for: 3000 } as const;
+/** A pod that runs here and that the API does not know for so long is none of ours. */
+const UNHEARD_OF_MS = 2000;
 const RECHECK_MS = 10_000;
 /** Failures that only last a moment are not worth an annotation, which the whole mesh hears of. */
 const ANNOTATE_PENDING_AFTER = 4;
@@ -100,7 +110,10 @@ export class Enroller {
   /** To be called once pods and namespaces are known. */
   start(): void {
     this.#started = true;
+    this.#options.folders.rescan();
     for (const pod of this.#options.source.pods()) this.reconcile(pod.metadata.uid ?? "");
+    for (const uid of this.#options.folders.uids()) this.#tellOutside(uid);
+    this.#options.newcomers.guard();
     this.#releaseStale();
     this.#recheck = setInterval(() => this.recheck(), RECHECK_MS);
     this.#recheck.unref();
@@ -110,6 +123,7 @@ export class Enroller {
   stop(): void {
     this.#started = false;
     clearInterval(this.#recheck);
+    this.#options.newcomers.stop();
     for (const state of this.#states.values()) if (state.state === "pending") clearTimeout(state.timer);
   }
 
@@ -119,6 +133,7 @@ export class Enroller {
    */
   async leaveForGood(signal: AbortSignal): Promise<void> {
     this.stop();
+    this.#options.newcomers.letGo();
     for (const uid of [...this.#states.keys()]) this.#leave(uid, "the agent is removed from this node");
     for (const pod of this.#options.source.pods()) {
       if (pod.spec?.hostNetwork !== true) this.#options.annotator.set(pod, undefined);
@@ -132,25 +147,39 @@ export class Enroller {
     }
   }
 
+  /** The pod's cgroup folder has come, got or lost its processes, or is gone. */
+  folderChanged(uid: string): void {
+    if (!this.#started) return;
+    const pod = this.#options.source.pod(uid);
+    const state = this.#states.get(uid);
+    if (pod === undefined) {
+      if (this.#options.folders.of(uid) !== undefined) setTimeout(() => this.#tellOutside(uid), UNHEARD_OF_MS).unref();
+      return;
+    }
+    if (state?.state === "enrolled") this.#checkSandbox(uid, pod, state);
+    else if (state !== undefined) state.eagerUntilMs = performance.now() + EAGER_MS.for;
+    this.reconcile(uid);
+  }
+
   /** Brings one pod to where it belongs now. */
   reconcile(uid: string): void {
     if (!this.#started) return;
     const pod = this.#options.source.pod(uid);
     if (pod === undefined) {
       this.#leave(uid, "pod deleted");
+      this.#options.newcomers.say(uid, "outside");
       this.#options.annotator.forget(uid);
       return;
     }
-    const verdict = eligibility({
-      pod,
-      namespaceLabels: this.#options.source.namespaceLabels(pod.metadata.namespace ?? ""),
-      excludedNamespaces: this.#options.excludedNamespaces,
-    });
+    const namespaceLabels = this.#options.source.namespaceLabels(pod.metadata.namespace ?? "");
+    const verdict = eligibility({ pod, namespaceLabels, excludedNamespaces: this.#options.excludedNamespaces });
     if (verdict.eligible) {
       this.#enter(uid, pod);
       return;
     }
     this.#leave(uid, verdict.why);
+    // A namespace that the API has yet to tell of may be of the mesh.
+    if (namespaceLabels !== undefined) this.#options.newcomers.say(uid, "outside");
     if (this.#adopting) this.#releaseUnwanted(uid, pod);
     if (!isTerminal(pod)) this.#options.annotator.set(pod, undefined);
   }
@@ -199,14 +228,28 @@ export class Enroller {
     for (const [uid, state] of [...this.#states]) {
       const pod = this.#options.source.pod(uid);
       if (state.state !== "enrolled" || pod === undefined) continue;
-      const lost = captured.has(state.pod.cookie) ? this.#movedAway(uid, state) : "capture is gone";
-      if (lost === undefined) continue;
-      this.#options.log.warn("pod is no longer captured", { pod: podName(pod), reason: lost });
-      this.#leave(uid, lost);
-      this.#enter(uid, pod);
+      if (captured.has(state.pod.cookie)) this.#checkSandbox(uid, pod, state);
+      else this.#comeAnew(uid, pod, "capture is gone");
     }
+    this.#options.folders.rescan();
+    this.#options.newcomers.sweep();
     this.#releaseStale();
     this.#options.hooks.rechecked();
+  }
+
+  #checkSandbox(uid: string, pod: Pod, state: Enrolled): void {
+    const lost = this.#movedAway(uid, state);
+    if (lost !== undefined) this.#comeAnew(uid, pod, lost);
+  }
+
+  #comeAnew(uid: string, pod: Pod, lost: string): void {
+    this.#options.log.warn("pod is no longer captured", { pod: podName(pod), reason: lost });
+    this.#leave(uid, lost);
+    this.#enter(uid, pod);
+  }
+
+  #tellOutside(uid: string): void {
+    if (this.#started && this.#options.source.pod(uid) === undefined) this.#options.newcomers.say(uid, "outside");
   }
 
   #enter(uid: string, pod: Pod): void {
@@ -228,9 +271,13 @@ export class Enroller {
             attempts: 0,
             backoff: new Backoff(...RETRY_MS),
             timer: undefined,
+            eagerUntilMs: performance.now() + EAGER_MS.for,
             kept: state?.pod.cookie,
           };
     this.#states.set(uid, pending);
+    // Who runs in the clear, and always has, goes on until capture holds.
+    const { newcomers } = this.#options;
+    if (pending.kept === undefined && (isNewborn(pod) || newcomers.of(uid) === "inside")) newcomers.say(uid, "held");
     this.#attempt(uid, pod, pending);
   }
 
@@ -254,7 +301,8 @@ export class Enroller {
     if (pending.attempts >= ANNOTATE_PENDING_AFTER && podAddresses(pod).length > 0) {
       this.#options.annotator.set(pod, "pending");
     }
-    pending.timer = setTimeout(() => this.reconcile(uid), pending.backoff.next());
+    const isEager = performance.now() < pending.eagerUntilMs && this.#options.folders.of(uid) !== undefined;
+    pending.timer = setTimeout(() => this.reconcile(uid), isEager ? EAGER_MS.every : pending.backoff.next());
     pending.timer.unref();
   }
 
@@ -273,7 +321,7 @@ export class Enroller {
     let local: LocalPod;
     try {
       const cookie = this.#options.netnsCookie(netns.path);
-      local = this.#describe(pod, { id: ++this.#lastId, uid, cookie });
+      local = this.#describe(pod, { id: ++this.#lastId, uid, cookie, addresses: netns.addresses });
     } catch (error) {
       return `network namespace: ${errorText(error)}`;
     }
@@ -299,6 +347,7 @@ export class Enroller {
       engine.removePod(local.id);
       return `capture: ${errorText(error)}`;
     }
+    this.#options.newcomers.say(uid, "inside");
     this.#states.set(uid, { state: "enrolled", pod: local, inode: netns.inode });
     this.#startedCount++;
     pods.capture(local);
@@ -351,10 +400,13 @@ export class Enroller {
     log.info("unenrolled pod", { pod: `${pod.namespace}/${pod.name}`, reason: why });
   }
 
-  #describe(pod: Pod, { id, uid, cookie }: { id: PodId; uid: string; cookie: NetnsCookie }): LocalPod {
+  #describe(pod: Pod, enrolled: Pick<LocalPod, "id" | "uid" | "cookie" | "addresses">): LocalPod {
+    const { id, uid, cookie } = enrolled;
     const { namespace = "", name } = pod.metadata;
     const serviceAccount = pod.spec?.serviceAccountName ?? "default";
-    const addresses = podAddresses(pod);
+    const told = podAddresses(pod);
+    // What the namespace has was known first, and may be more than the API tells of.
+    const addresses = told.every((ip) => enrolled.addresses.includes(ip)) ? enrolled.addresses : told;
     const known = this.#options.pods.find({ namespace, name, serviceAccount, addresses });
     const trustDomain = known?.trustDomain ?? this.#options.trustDomain;
     return {
@@ -415,6 +467,11 @@ export class Enroller {
       this.#options.log.info("released a capture of no living pod", { netns_cookie: String(cookie) });
     }
   }
+}
+
+/** None of its containers has run, as far as the API knows. */
+function isNewborn(pod: Pod): boolean {
+  return pod.status?.phase === "Pending";
 }
 
 export function podAddresses(pod: Pod): readonly string[] {

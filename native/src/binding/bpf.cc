@@ -79,6 +79,7 @@ Napi::Value NewPlaneObject(Napi::Env env, PlaneHolder held) {
   AddPlaneMethod(object, "release", holder, &ReleaseOne);
   AddPlaneMethod(object, "captured", holder, &ListCaptured);
   AddPlaneMethod(object, "counters", holder, &ReadCounters);
+  AddNewcomerMethods(object, holder);
   AddDirectMethods(object, holder);
   AddRedirectMethods(object, holder);
   AddExpressMethods(object, holder);

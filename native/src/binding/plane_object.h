@@ -31,6 +31,8 @@ Napi::Array FromCookies(Napi::Env env, const std::vector<uint64_t>& cookies);
 void AddDirectMethods(Napi::Object object, const PlaneHolderPtr& holder);
 // Express connections.
 void AddExpressMethods(Napi::Object object, const PlaneHolderPtr& holder);
+// Pods that are not captured yet.
+void AddNewcomerMethods(Napi::Object object, const PlaneHolderPtr& holder);
 // Peer redirect.
 void AddRedirectMethods(Napi::Object object, const PlaneHolderPtr& holder);
 

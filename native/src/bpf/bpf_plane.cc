@@ -58,6 +58,8 @@ Status BpfPlane::Attach(const BpfPlaneConfig& config) {
   if (const Status tried = programs_.TryPod(); !tried) return tried;
   if (const Status attached = programs_.AttachPods(*pods); !attached) return attached;
   if (const Status opened = OpenMaps(); !opened) return opened;
+  const MapSizes sizes{.flows = config.max_flows};
+  if (const Status opened = newcomers_.Open(pins_, sizes, *pods); !opened) return opened;
   if (const Status exempt = config_.ExemptAgent(*agent); !exempt) return exempt;
   if (const Status attached = programs_.AttachAgent(pods->Contains(*agent) ? nullptr : &*agent); !attached) {
     return attached;
@@ -204,9 +206,9 @@ Result<std::vector<weft_event>> BpfPlane::DirectConnections() const {
   return open_connections_->Read(flows_);
 }
 
-std::optional<CapturedConnection> BpfPlane::OriginalDestination(const SocketAddress& peer, const SocketAddress& local) {
-  const std::optional<uint64_t> pod = pods_.PodOf(local.ip);
-  return pod ? flows_.Find(*pod, peer, local) : std::nullopt;
+std::optional<CapturedConnection> BpfPlane::OriginalDestination(uint64_t netns_cookie, const SocketAddress& peer,
+                                                                const SocketAddress& local) {
+  return flows_.Find(netns_cookie, peer, local);
 }
 
 Status BpfPlane::AnnounceClient(int fd, const SocketAddress& client) { return clients_.Set(fd, ToAbi(client)); }

@@ -15,6 +15,7 @@
 #include "bpf/event_reader.h"
 #include "bpf/express.h"
 #include "bpf/flow_table.h"
+#include "bpf/newcomers.h"
 #include "bpf/open_connections.h"
 #include "bpf/other_versions.h"
 #include "bpf/pinned_map.h"
@@ -54,6 +55,8 @@ class BpfPlane final : public Capture {
   Result<uint64_t> CapturePod(const CapturedPod& pod);
   // New connections are untouched from the return on; open ones go on. Ok when the pod is not captured.
   Status ReleasePod(uint64_t pod);
+  // What is said of pods that are not captured.
+  Newcomers& newcomers() { return newcomers_; }
   // Pods that pins hold, an earlier process's and another ABI version's included.
   std::vector<uint64_t> CapturedPods() const;
   // Sums over CPUs, indexed by WEFT_R_*.
@@ -93,7 +96,8 @@ class BpfPlane final : public Capture {
   // Why no pod gets express connections; empty: those that ask for it do.
   const std::string& ExpressOff() { return express_.WhyOff(); }
 
-  std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer, const SocketAddress& local) override;
+  std::optional<CapturedConnection> OriginalDestination(uint64_t netns_cookie, const SocketAddress& peer,
+                                                        const SocketAddress& local) override;
   Status AnnounceClient(int fd, const SocketAddress& client) override;
   Status SetInboundListener(uint64_t netns_cookie, int family, int listener_fd) override;
 
@@ -110,6 +114,7 @@ class BpfPlane final : public Capture {
   ConfigEntry config_;
   PodTable pods_;
   FlowTable flows_;
+  Newcomers newcomers_;
   Redirect redirect_;
   Express express_;
   std::unique_ptr<DirectTable> direct_;

@@ -1,10 +1,9 @@
 #include "bpf/config_entry.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <iterator>
 
+#include "base/clock.h"
 #include "bpf/program_set.h"
 
 namespace weft {
@@ -21,11 +20,8 @@ Status ConfigEntry::ExemptAgent(const Cgroup& agent) const {
 }
 
 Status ConfigEntry::PermitPlain(std::chrono::nanoseconds duration) const {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  const auto since_boot = std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
   weft_config config = config_.Get(0).value_or(weft_config{});
-  config.plain_until_ns = static_cast<uint64_t>((since_boot + duration).count());
+  config.plain_until_ns = static_cast<uint64_t>((SinceBoot() + duration).count());
   return config_.Set(0, config);
 }
 

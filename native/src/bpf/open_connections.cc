@@ -2,13 +2,13 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <array>
 #include <set>
 #include <tuple>
 
+#include "base/clock.h"
 #include "bpf/abi_convert.h"
 #include "bpf/flow_table.h"
 #include "bpf/libbpf_log.h"
@@ -28,12 +28,6 @@ using Name = std::tuple<uint32_t, uint64_t, uint64_t, SocketAddress, SocketAddre
 
 Name NameOf(const weft_event& event) {
   return {event.path, event.src_netns, event.dst_netns, FromAbi(event.source), FromAbi(event.destination)};
-}
-
-uint64_t BootTimeNs() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
 }  // namespace
@@ -78,7 +72,7 @@ Result<OpenConnections::Walk> OpenConnections::WalkOnce() const {
 Result<std::vector<weft_event>> OpenConnections::Read(const FlowTable& flows) const {
   std::vector<weft_event> open;
   std::set<Name> known;
-  const uint64_t began_ns = BootTimeNs();
+  const uint64_t began_ns = static_cast<uint64_t>(SinceBoot().count());
   for (int walks = 0; walks < kMaxWalks; ++walks) {
     const Result<Walk> walk = WalkOnce();
     if (!walk) return walk.error();

@@ -1,7 +1,6 @@
 #include "bpf/pod_table.h"
 
 #include <algorithm>
-#include <mutex>
 #include <random>
 
 #include "bpf/abi_convert.h"
@@ -22,10 +21,7 @@ weft_pod NewPod() {
 
 Status PodTable::Open(const PinPaths& pins) {
   if (const Status opened = OpenMap(pods_, pins.Map("weft_pods")); !opened) return opened;
-  if (const Status opened = OpenMap(own_addrs_, pins.Map("weft_own_addrs")); !opened) return opened;
-  const std::unique_lock lock(mutex_);
-  for (const weft_own_addr& own : own_addrs_.Keys()) by_address_[FromAbi(own.ip)] = own.netns;
-  return Ok{};
+  return OpenMap(own_addrs_, pins.Map("weft_own_addrs"));
 }
 
 Status PodTable::SetAddresses(uint64_t pod, const std::vector<IpAddress>& addresses) {
@@ -39,9 +35,6 @@ Status PodTable::SetAddresses(uint64_t pod, const std::vector<IpAddress>& addres
   for (const weft_own_addr& own : own_addrs_.Keys()) {
     if (own.netns == pod && !still_own(FromAbi(own.ip))) own_addrs_.Remove(own);
   }
-  const std::unique_lock lock(mutex_);
-  std::erase_if(by_address_, [&](const auto& entry) { return entry.second == pod; });
-  for (const IpAddress& ip : addresses) by_address_[ip] = pod;
   return Ok{};
 }
 
@@ -62,13 +55,6 @@ Status PodTable::Set(uint64_t pod, const CapturedPod& facts) {
 }
 
 void PodTable::Remove(uint64_t pod) { pods_.Remove(pod); }
-
-std::optional<uint64_t> PodTable::PodOf(const IpAddress& ip) const {
-  const std::shared_lock lock(mutex_);
-  const auto found = by_address_.find(ip);
-  if (found == by_address_.end()) return std::nullopt;
-  return found->second;
-}
 
 template <typename Change>
 Status PodTable::Update(uint64_t pod, Change change) {

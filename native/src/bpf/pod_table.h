@@ -2,9 +2,7 @@
 
 #include <cstdint>
 #include <optional>
-#include <shared_mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -26,7 +24,7 @@ struct CapturedPod {
   bool express = false;
 };
 
-// Captured pods and their addresses: weft_pods and weft_own_addrs. PodOf: from any thread; the rest: from one.
+// Captured pods and their addresses: weft_pods and weft_own_addrs. One thread.
 class PodTable {
  public:
   Status Open(const PinPaths& pins);
@@ -40,8 +38,6 @@ class PodTable {
   void Remove(uint64_t pod);
   std::optional<weft_pod> Get(uint64_t pod) const { return pods_.Get(pod); }
   std::vector<uint64_t> Pods() const { return pods_.Keys(); }
-  // The pod that has this address; the later one when two have.
-  std::optional<uint64_t> PodOf(const IpAddress& ip) const;
 
   // ENOENT when the pod is not captured.
   Status ExpireVerdicts(uint64_t pod);
@@ -55,8 +51,6 @@ class PodTable {
 
   PinnedMap<uint64_t, weft_pod> pods_;
   PinnedMap<weft_own_addr, uint32_t> own_addrs_;
-  mutable std::shared_mutex mutex_;
-  std::unordered_map<IpAddress, uint64_t> by_address_;  // guarded by mutex_
 };
 
 }  // namespace weft

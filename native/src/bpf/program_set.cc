@@ -15,6 +15,7 @@
 #include "probe.skel.h"
 #include "redirect.skel.h"
 #include "sklookup.skel.h"
+#include "sockname.skel.h"
 #include "sockops.skel.h"
 #include "weft_abi.h"
 
@@ -106,8 +107,8 @@ PinPaths::PinPaths(const std::string& pin_dir)
 
 Status ProgramSet::AttachPods(const Cgroup& pods) const {
   // sockops before connect: a connection that is steered must find its original destination written down.
-  for (const ElfBytes elf :
-       {&sockops_bpf__elf_bytes, &peername_bpf__elf_bytes, &dns_bpf__elf_bytes, &connect_bpf__elf_bytes}) {
+  for (const ElfBytes elf : {&sockops_bpf__elf_bytes, &peername_bpf__elf_bytes, &sockname_bpf__elf_bytes,
+                             &dns_bpf__elf_bytes, &connect_bpf__elf_bytes}) {
     if (const Status attached = AttachObject(elf, pins_, sizes_, pods, ""); !attached) return attached;
   }
   return Ok{};

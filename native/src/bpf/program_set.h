@@ -31,7 +31,7 @@ class ProgramSet {
  public:
   ProgramSet(const PinPaths& pins, MapSizes sizes) : pins_(pins), sizes_(sizes) {}
 
-  // connect, dns, peername and sockops at the pods' cgroup.
+  // connect, dns, peername, sockname and sockops at the pods' cgroup.
   Status AttachPods(const Cgroup& pods) const;
   // sockops at the agent's cgroup, for an agent that does not run below the pods' cgroup. nullptr: no longer.
   Status AttachAgent(const Cgroup* agent) const;

@@ -21,9 +21,9 @@ class Capture {
  public:
   virtual ~Capture() = default;
 
-  // By the 4-tuple of a connection accepted on 15001. nullopt: the connection did not come from capture (a remote peer
-  // dialled 15001, for example) and must be refused.
-  virtual std::optional<CapturedConnection> OriginalDestination(const SocketAddress& peer,
+  // By the 4-tuple of a connection accepted on 15001 in the network namespace with this cookie. nullopt: the connection
+  // did not come from capture (a remote peer dialled 15001, for example) and must be refused.
+  virtual std::optional<CapturedConnection> OriginalDestination(uint64_t netns_cookie, const SocketAddress& peer,
                                                                 const SocketAddress& local) = 0;
 
   // Marks `fd`, a socket that is about to connect() to an application in its own pod, so that the application sees

@@ -83,7 +83,9 @@ void AcceptOutbound(Worker& worker, PodState& pod, UniqueFd fd, const SocketAddr
   const std::optional<SocketAddress> local = LocalAddress(fd.get());
   if (local) record.destination = *local;
   std::optional<CapturedConnection> original;
-  if (local && worker.capture() != nullptr) original = worker.capture()->OriginalDestination(peer, *local);
+  if (local && worker.capture() != nullptr) {
+    original = worker.capture()->OriginalDestination(pod.shared->cookie, peer, *local);
+  }
   if (!original) {
     return Refuse(worker, std::move(record), std::move(fd), WEFT_R_NO_ORIGINAL_DST, "not a captured connection");
   }

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "bpf/cgroup.h"
+#include "bpf/pinned_map.h"
+#include "bpf/program_object.h"
+#include "weft_abi.h"
+
+namespace weft {
+
+struct PinPaths;
+
+// What may be said of a pod by its cgroup folder, before its network namespace is captured.
+enum class Membership : uint8_t {
+  kOutside,
+  // Of the mesh. What is not captured of it is refused.
+  kInside,
+  // Of the mesh, and about to be captured: connections wait. Those that wait when it becomes kInside go on to 15001.
+  kHeld,
+};
+
+// weft_members, weft_newcomers and the programs that hold packets. One thread.
+class Newcomers {
+ public:
+  // `pods`: the folder of all pods.
+  Status Open(const PinPaths& pins, MapSizes sizes, const Cgroup& pods);
+  Status Set(const std::string& folder, Membership membership);
+  // Forgets all but these folders.
+  void Keep(const std::vector<std::string>& folders);
+  // Pods that nothing is said of are refused for that long from now.
+  Status Guard(std::chrono::nanoseconds duration) const;
+
+ private:
+  struct Hold {
+    UniqueFd out;
+    UniqueFd in;
+  };
+
+  Result<Hold> Attach(const Cgroup& folder) const;
+
+  weft_newcomers facts_{};
+  ObjectPtr programs_;
+  PinnedMap<uint64_t, uint32_t> members_;
+  PinnedMap<uint32_t, weft_newcomers> newcomers_;
+  // By the folder's id. Not pinned: without an agent nobody would let go.
+  std::unordered_map<uint64_t, Hold> holds_;
+};
+
+}  // namespace weft
