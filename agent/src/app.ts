@@ -102,9 +102,21 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   // ---- decisions --------------------------------------------------------------------------------------------------
   const attributor = new Attributor(state, pods, config.network);
   const hosts = new HostCache({ onChange: (hostname) => decisions.reroute([`dns:${hostname}`]) });
-  const { network } = config;
+  const { network, clusterId, nodeName } = config;
   const lookUpHost = hosts.lookUp;
-  const decisions = new Decisions({ state, pods, engine, port, plane: bpf, attributor, lookUpHost, network, log });
+  const decisions = new Decisions({
+    state,
+    pods,
+    engine,
+    port,
+    plane: bpf,
+    attributor,
+    lookUpHost,
+    network,
+    clusterId,
+    nodeName,
+    log,
+  });
   const { direct, routes } = decisions;
   const authority = certificateAuthority(config);
   const identities = new IdentityManager({ authority, push: port.push, log: log.logger("identity") });

@@ -65,6 +65,18 @@ describe("a route that is asked for", () => {
     expect(bed.decisions.direct.figures()).toMatchObject({ routes: 2, verdicts: 2, failures: 0 });
   });
 
+  test("by a pod that the mesh has not told of yet is the agent's, to where any pod's leads; BPF gets it with the telling", () => {
+    const newborn = localPod(4, "newborn", ["10.0.0.4"]);
+    started(undefined, [newborn, ONE, TWO]);
+    bed.engine.commands.length = 0;
+    bed.miss(newborn, VIP);
+    const route = bed.engine.commands.find((command) => command.op === "set-route")?.route;
+    expect(route).toMatchObject({ kind: "endpoints", endpoints: [{ weight: 1 }, { weight: 1 }] });
+    expect(bed.kernel.endpoints(newborn.cookie, VIP) ?? []).toEqual([]);
+    bed.put(workloadAddress({ name: "newborn", ips: ["10.0.0.4"] }));
+    expect(bed.kernel.endpoints(newborn.cookie, VIP)).toHaveLength(2);
+  });
+
   test("has its verdict before it can be followed", () => {
     started();
     bed.miss(CLIENT, VIP);

@@ -7,15 +7,17 @@ import type { LogRoot } from "#lib/log.ts";
 import { DirectPath } from "./direct/direct-path.ts";
 import type { EnginePort } from "./engine-port.ts";
 import { keysOfPod, type LocalPod, type LocalPods } from "./enroll/local-pods.ts";
+import { type NodePlace, newbornWorkload } from "./enroll/newborn-workload.ts";
 import { ProfileSync } from "./enroll/pod-profile.ts";
-import type { BpfPlane, Command, Engine } from "./native.ts";
+import type { BpfPlane, Command, Engine, PodId } from "./native.ts";
 import { PolicySync } from "./policy/policy-sync.ts";
 import type { HostLookup } from "./route/compile.ts";
 import { RouteBook, type RouteRequest } from "./route/route-book.ts";
 import type { MeshState } from "./state/mesh-state.ts";
+import type { Workload } from "./state/model.ts";
 import type { Attributor } from "./telemetry/attribution.ts";
 
-export interface DecisionsOptions {
+export interface DecisionsOptions extends NodePlace {
   readonly state: MeshState;
   readonly pods: LocalPods;
   readonly engine: Pick<Engine, "evaluate">;
@@ -23,7 +25,6 @@ export interface DecisionsOptions {
   readonly plane: BpfPlane;
   readonly attributor: Attributor;
   readonly lookUpHost: HostLookup;
-  readonly network: string;
   readonly log: LogRoot;
 }
 
@@ -46,10 +47,11 @@ export class Decisions {
     });
     this.routes = new RouteBook({
       view: state,
-      workloadOf: pods.workloadOf,
+      workloadOf: sourceOf(options),
       keyOf: pods.keyOf,
       lookUpHost: options.lookUpHost,
-      localSource: this.direct.localSource,
+      // BPF has to know of policies what only the control plane can tell.
+      localSource: (pod) => (pods.workloadOf(pod) === undefined ? undefined : this.direct.localSource(pod)),
       onDirect: this.direct.setRoute,
     });
   }
@@ -104,4 +106,12 @@ export class Decisions {
     this.direct.expire(this.#policies.affectedBy(commands));
     this.#port.push(commands);
   }
+}
+
+function sourceOf({ state, pods, ...place }: DecisionsOptions): (pod: PodId) => Workload | undefined {
+  return (id) => {
+    const pod = pods.get(id);
+    if (pod === undefined || !state.synced) return undefined;
+    return pods.find(pod) ?? newbornWorkload(pod, place);
+  };
 }

@@ -87,7 +87,6 @@ test.each(["IPv4", "IPv6"])("the first connection of each of them is in the mesh
   for (let i = 0; i < BIRTHS; i++) {
     const pod = await bear(`born-${family.toLowerCase()}-${i}`);
     born.push(pod);
-    node.publish(pod);
     const { stdout, stderr } = await firstAct(pod, ipOf(server));
     answers.push(stdout || stderr);
   }

@@ -76,6 +76,8 @@ export class DecisionBed {
       attributor: new Attributor(this.state, this.pods, ""),
       lookUpHost: () => undefined,
       network: "",
+      clusterId: "Kubernetes",
+      nodeName: "node-1",
       log,
     });
     this.state.onChange(({ keys }) => this.decisions.meshChanged(keys));
