@@ -38,6 +38,12 @@ export class Collection<T extends Named> {
     return this.#byNamespace.get(namespace)?.values() ?? [];
   }
 
+  /** Keys of the objects that `concerns`, in one namespace or (undefined) in all. */
+  *keysOf(namespace: string | undefined, concerns: (object: T) => boolean): Generator<string> {
+    const objects = namespace === undefined ? this.#all : (this.#byNamespace.get(namespace) ?? []);
+    for (const [key, object] of objects) if (concerns(object)) yield key;
+  }
+
   upsert(object: T): void {
     const key = keyOf(object);
     const before = this.#all.get(key);

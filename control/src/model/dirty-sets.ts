@@ -35,6 +35,12 @@ export class DirtySets {
     this.#onDirty();
   }
 
+  /** The same for many at once: of 100,000 pods, a call for each would be felt. */
+  markAll(kind: Kind, keys: Iterable<string>): void {
+    if (this.#recording) for (const key of keys) this[kind].add(key);
+    this.#onDirty();
+  }
+
   markEverything(): void {
     this.everything = true;
     this.#onDirty();

@@ -252,13 +252,10 @@ export class MeshModel {
       this.#dirty.mark("services", key);
       if (this.settings.autoAllowWaypoint) this.#markBehind(definition);
     }
-    const within = <T extends { namespace: string; name: string }>(collection: Collection<T>) =>
-      namespace === undefined ? collection.values() : collection.inNamespace(namespace);
     const wants = ({ labels, namespace: own }: { labels: Labels; namespace: string }) =>
       concerned(own, waypointWish(labels, own));
-    for (const pod of within(this.pods)) if (wants(pod)) this.#dirty.mark("pods", keyOf(pod));
-    for (const entry of within(this.workloadEntries))
-      if (wants(entry)) this.#dirty.mark("workloadEntries", keyOf(entry));
+    this.#dirty.markAll("pods", this.pods.keysOf(namespace, wants));
+    this.#dirty.markAll("workloadEntries", this.workloadEntries.keysOf(namespace, wants));
   }
 
   #onNode(before: ScopeFacts | undefined, after: ScopeFacts | undefined): void {
@@ -373,17 +370,11 @@ export class MeshModel {
   /** Workloads with these labels, in one namespace or in all. */
   #markSelected(namespace: string | undefined, selector: Labels): void {
     if (this.#dirty.everything) return;
-    const within = <T extends { namespace: string; name: string }>(collection: Collection<T>) =>
-      namespace === undefined ? collection.values() : collection.inNamespace(namespace);
-    for (const pod of within(this.pods)) if (selects(selector, pod.labels)) this.#dirty.mark("pods", keyOf(pod));
-    for (const entry of within(this.workloadEntries)) {
-      if (selects(selector, entry.labels)) this.#dirty.mark("workloadEntries", keyOf(entry));
-    }
-    for (const entry of within(this.serviceEntries)) {
-      if (entry.endpoints.some(({ facts }) => selects(selector, facts.labels))) {
-        this.#dirty.mark("serviceEntries", keyOf(entry));
-      }
-    }
+    const selected = ({ labels }: { labels: Labels }) => selects(selector, labels);
+    this.#dirty.markAll("pods", this.pods.keysOf(namespace, selected));
+    this.#dirty.markAll("workloadEntries", this.workloadEntries.keysOf(namespace, selected));
+    const within = ({ endpoints }: ServiceEntryFacts) => endpoints.some(({ facts }) => selected(facts));
+    this.#dirty.markAll("serviceEntries", this.serviceEntries.keysOf(namespace, within));
   }
 
   /** Adds all that is there to what is marked. */

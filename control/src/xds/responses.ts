@@ -3,7 +3,10 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { TypeUrl } from "#lib/xds/types.ts";
 import type { OutgoingMessage } from "../grpc/call.ts";
 import type { Resource } from "../model/resource-table.ts";
-import { type DeflatedPiece, storedPiece, zlibStream } from "./joined-deflate.ts";
+import { type DeflatedPiece, deflatePiece, storedPiece, zlibStream } from "./joined-deflate.ts";
+
+/** Below this, a message to all is not worth deflating. */
+const DEFLATED_FROM_BYTES = 16_384;
 
 /** Field numbers of DeltaDiscoveryResponse. */
 const SYSTEM_VERSION_INFO = 1;
@@ -65,6 +68,21 @@ export function* bodies(
     size += encoded.length;
   }
   if (size > 0) yield finish();
+}
+
+/** For many clients: a large one is deflated when the first of them takes it so. */
+export function sharedBody(body: ListedBody): ListedBody {
+  const parts = body.parts();
+  const bytes = parts.reduce((sum, { length }) => sum + length, 0);
+  if (bytes < DEFLATED_FROM_BYTES) return body;
+  let deflated: DeflatedPiece | undefined;
+  return {
+    ...body,
+    deflated: () => {
+      deflated ??= deflatePiece(Buffer.concat(parts));
+      return deflated;
+    },
+  };
 }
 
 /** The whole message for one subscriber, which shares the body with others. */

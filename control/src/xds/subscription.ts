@@ -2,7 +2,7 @@
 import type { Resource, ResourceTable, TableChange } from "../model/resource-table.ts";
 import { encodeResource } from "../model/resource-table.ts";
 import type { AddressIndex } from "./address-index.ts";
-import { bodies, EMPTY_BODY, type ListedBody } from "./responses.ts";
+import { bodies, EMPTY_BODY, type ListedBody, sharedBody } from "./responses.ts";
 
 /** Share of a table beyond which a client that lacks so much is sent all of it. */
 const WHOLE_SHARE = 0.5;
@@ -219,5 +219,9 @@ export function sharedBodies(
   maxBytes: number,
 ): { changed: ListedBody[]; removed: ListedBody[] } {
   const resources = [...change.changed].map((name) => table.get(name)).filter((resource) => resource !== undefined);
-  return { changed: [...bodies(resources, [], maxBytes)], removed: [...bodies([], change.removed, maxBytes)] };
+  const shared = (each: Iterable<ListedBody>) => [...each].map(sharedBody);
+  return {
+    changed: shared(bodies(resources, [], maxBytes)),
+    removed: shared(bodies([], change.removed, maxBytes)),
+  };
 }
