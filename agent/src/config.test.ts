@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { ZTUNNEL_DAEMON_SET } from "../../test/helpers/ztunnel-daemon-set.ts";
 import { loadConfig } from "./config.ts";
 
 const base = { NODE_NAME: "n" };
@@ -34,30 +35,8 @@ test("in a cluster the control plane is istiod", () => {
   expect(loadConfig({ ...base, XDS_ADDRESS: "" }).xds).toBeUndefined();
 });
 
-/** As the chart of Istio's ambient mode fills it in. */
-const DAEMON_SET = {
-  CA_ADDRESS: "istiod.istio-system.svc:15012",
-  XDS_ADDRESS: "istiod.istio-system.svc:15012",
-  RUST_LOG: "info",
-  RUST_BACKTRACE: "1",
-  ISTIO_META_CLUSTER_ID: "Kubernetes",
-  INPOD_ENABLED: "true",
-  TERMINATION_GRACE_PERIOD_SECONDS: "30",
-  POD_NAME: "ztunnel-x7k2p",
-  POD_NAMESPACE: "istio-system",
-  NODE_NAME: "node-1",
-  INSTANCE_IP: "10.1.0.9",
-  SERVICE_ACCOUNT: "ztunnel",
-  ISTIO_META_ENABLE_HBONE: "true",
-  ISTIO_META_DNS_CAPTURE: "true",
-  ISTIO_META_DNS_PROXY_ADDR: "127.0.0.1:15053",
-  ZTUNNEL_CPU_LIMIT: "4",
-  INPOD_UDS: "/var/run/ztunnel/ztunnel.sock",
-  KUBERNETES_SERVICE_HOST: "10.96.0.1",
-};
-
 test("the environment of Istio's ztunnel is taken as it is", () => {
-  expect(loadConfig(DAEMON_SET)).toMatchObject({
+  expect(loadConfig(ZTUNNEL_DAEMON_SET)).toMatchObject({
     nodeName: "node-1",
     clusterId: "Kubernetes",
     podName: "ztunnel-x7k2p",
@@ -70,7 +49,7 @@ test("the environment of Istio's ztunnel is taken as it is", () => {
     terminationDeadlineMs: 25_000,
   });
   const PROXY_CONFIG = "discoveryAddress: istiod.rev.svc:15012\nconcurrency: 3\n";
-  const given = loadConfig({ ...DAEMON_SET, XDS_ADDRESS: undefined, PROXY_CONFIG });
+  const given = loadConfig({ ...ZTUNNEL_DAEMON_SET, XDS_ADDRESS: undefined, PROXY_CONFIG });
   expect([given.xds?.address, given.engine.loops]).toEqual(["https://istiod.rev.svc:15012", 3]);
 });
 

@@ -25,7 +25,7 @@ export class AgentBed {
   readonly control: FakeControl;
   readonly pinDir: string;
   agent: AgentProcess;
-  readonly #kubeconfig: string;
+  readonly kubeconfig: string;
   #pods = 0;
 
   private constructor(bed: PodBed, kube: FakeKube, control: FakeControl, kubeconfig: string, agent: AgentProcess) {
@@ -34,7 +34,7 @@ export class AgentBed {
     this.control = control;
     this.pinDir = pinDirOf(bed);
     this.agent = agent;
-    this.#kubeconfig = kubeconfig;
+    this.kubeconfig = kubeconfig;
   }
 
   static async create(tag: string, subnet: number): Promise<AgentBed> {
@@ -123,13 +123,13 @@ export class AgentBed {
 
   async restart(env: Readonly<Record<string, string>> = {}, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
     await this.agent.stop(signal);
-    this.agent = await startAgent(this.bed, this.control, this.#kubeconfig, env);
+    this.agent = await startAgent(this.bed, this.control, this.kubeconfig, env);
   }
 
   async dispose(): Promise<void> {
     await this.agent.stop();
     rmSync(this.pinDir, { recursive: true, force: true });
-    rmSync(this.#kubeconfig, { force: true });
+    rmSync(this.kubeconfig, { force: true });
     this.control.stop();
     await this.kube.stop();
     await this.bed.dispose();

@@ -119,6 +119,15 @@ test("at most eight requests run at once, those that a connection waits for firs
   expect(authority.most).toBe(8);
 });
 
+test("a connection that waited when the certificate was given does not have it given again", async () => {
+  manager.acquire("a");
+  await pass(1);
+  expect(pushed).toHaveLength(1);
+  manager.urgent("a");
+  await pass(1);
+  expect(pushed).toHaveLength(1);
+});
+
 test("a connection does not shorten the pause after a failure", async () => {
   authority.fail = "no";
   manager.acquire("a");

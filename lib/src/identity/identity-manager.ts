@@ -101,11 +101,8 @@ export class IdentityManager {
   /** A connection waits for this identity: it goes first. Its pause after a failure stays. */
   urgent(identity: string): void {
     const entry = this.#entries.get(identity);
-    if (entry === undefined) return;
-    if (entry.svid !== undefined) {
-      this.#options.push([setIdentity(entry.svid)]);
-      return;
-    }
+    // With a certificate, this word crossed with it: given twice, it would drain the tunnels that it has made.
+    if (entry === undefined || entry.svid !== undefined) return;
     entry.priority = "realtime";
     this.#schedule();
   }

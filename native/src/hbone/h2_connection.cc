@@ -102,7 +102,9 @@ void H2Connection::AfterHandshake() {
   state_ = State::kUp;
   context_.loop.Arm(timer_, timeouts_.ping_interval_ms);
   session_.Start();
+  const bool drains = draining_;
   owner_.OnUp(*this);
+  if (drains && state_ == State::kUp) SayGoingAway();
 }
 
 void H2Connection::OnPlain(std::span<const uint8_t> bytes) {
@@ -212,7 +214,10 @@ void H2Connection::OnTimer() {
 void H2Connection::Drain() {
   if (state_ == State::kDown || draining_) return;
   draining_ = true;
-  if (state_ != State::kUp) return Fail(WEFT_R_DRAINED, "draining");
+  if (state_ == State::kUp) SayGoingAway();
+}
+
+void H2Connection::SayGoingAway() {
   // A client decides alone; a server may have streams of the peer on their way.
   drain_seen_ = !is_server_;
   session_.StartDrain();

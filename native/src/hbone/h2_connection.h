@@ -57,7 +57,8 @@ class H2Connection final : private IoHandler, private H2Session::Output, private
   ~H2Connection();
 
   Status Begin();
-  // GOAWAY at once, close when the last stream has ended.
+  // GOAWAY at once, close when the last stream has ended. In the middle of a handshake: as soon as that is over, since
+  // a peer that is cut off there must fail whoever waits for it.
   void Drain();
   // Ends now. Streams see kInternalError.
   void Abort(weft_reason reason, std::string detail);
@@ -83,6 +84,7 @@ class H2Connection final : private IoHandler, private H2Session::Output, private
   void OnConnected();
   void Read();
   void AfterHandshake();
+  void SayGoingAway();
   void SealStaged();
   void FinishTurn();
   bool Flush();

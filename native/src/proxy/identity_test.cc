@@ -1,5 +1,11 @@
 // Mutual TLS between two engines: who is let in, and what a change of certificates does.
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <future>
+#include <thread>
 
 #include "test_mesh.h"
 
@@ -80,6 +86,98 @@ TEST_F(IdentityTest, ARenewedCertificateIsUsedByNewConnectionsAndKeepsOldOnes) {
   EXPECT_EQ(ReadN(old_up, 3), "old");
   ASSERT_TRUE(SendAll(down, "new"));
   EXPECT_EQ(ReadN(up, 3), "new");
+}
+
+// A wire between a client's tunnel and the server's, that carries nothing before it is let go.
+class HeldWire {
+ public:
+  HeldWire(TestNode& client, TestNode& server, const SocketAddress& service, uint16_t app_port) : server_(server) {
+    auto route = std::make_shared<Route>();
+    route->kind = Route::Kind::kEndpoints;
+    RouteEndpoint endpoint;
+    endpoint.tunnel = true;
+    endpoint.dial = At("127.0.0.13", PortOf(listener_));
+    endpoint.authority = At("127.0.0.2", app_port).ToString();
+    endpoint.identities = {kServerId};
+    route->endpoints.push_back(std::move(endpoint));
+    client.Apply(SetRoute{TestNode::kPod, service, std::move(route)});
+  }
+  ~HeldWire() {
+    if (from_client_) shutdown(from_client_.get(), SHUT_RDWR);
+    if (pump_.joinable()) pump_.join();
+  }
+
+  // The client is there, and the server has begun its side of the handshake.
+  bool Meet() {
+    from_client_ = Accept(listener_);
+    to_server_ = Connect(server_.hbone());
+    return from_client_ && to_server_ && Eventually([&] { return server_.stats().open_tunnels == 1; });
+  }
+
+  void LetGo() {
+    pump_ = std::thread([this] {
+      while (Copy(from_client_, to_server_, to_server_, from_client_)) {
+      }
+    });
+  }
+
+ private:
+  static bool Copy(const UniqueFd& a, const UniqueFd& to_b, const UniqueFd& b, const UniqueFd& to_a) {
+    pollfd ends[] = {{a.get(), POLLIN, 0}, {b.get(), POLLIN, 0}};
+    if (poll(ends, 2, -1) < 0) return false;
+    return Forward(ends[0], to_b) && Forward(ends[1], to_a);
+  }
+  static bool Forward(const pollfd& from, const UniqueFd& to) {
+    if (from.revents == 0) return true;
+    char bytes[4096];
+    const ssize_t n = recv(from.fd, bytes, sizeof bytes, 0);
+    return n > 0 && send(to.get(), bytes, static_cast<size_t>(n), MSG_NOSIGNAL) == n;
+  }
+
+  TestNode& server_;
+  UniqueFd listener_ = Listen(At("127.0.0.13", 0));
+  UniqueFd from_client_;
+  UniqueFd to_server_;
+  std::thread pump_;
+};
+
+TEST_F(IdentityTest, ACertificateRenewedDuringAHandshakeDoesNotEndIt) {
+  HeldWire wire(client, server, service, PortOf(app));
+  UniqueFd down = client.Dial(service);
+  ASSERT_TRUE(wire.Meet());
+  server.SetIdentity(ca.Issue(kServerId), ca.roots());
+  wire.LetGo();
+  UniqueFd up = Accept(app);
+  ASSERT_TRUE(up) << client.log().Closed(0).detail;
+  ASSERT_TRUE(SendAll(down, "through"));
+  EXPECT_EQ(ReadN(up, 7), "through");
+}
+
+TEST_F(IdentityTest, AnAuthorityRemovedDuringAHandshakeIsNotBelievedAfterIt) {
+  HeldWire wire(client, server, service, PortOf(app));
+  const UniqueFd down = client.Dial(service);
+  ASSERT_TRUE(wire.Meet());
+  const TestCa other;
+  server.SetIdentity(other.Issue(kServerId), other.roots());
+  wire.LetGo();
+  EXPECT_EQ(ReadOnce(down), -ECONNRESET);
+  EXPECT_EQ(server.log().Closed(0).reason, WEFT_R_CERT_REVOKED);
+}
+
+TEST_F(IdentityTest, AServerThatDrainsServesThePeerInTheMiddleOfItsHandshake) {
+  HeldWire wire(client, server, service, PortOf(app));
+  UniqueFd down = client.Dial(service);
+  ASSERT_TRUE(wire.Meet());
+  std::promise<void> done;
+  server.engine().Drain(10'000, [&] { done.set_value(); });
+  wire.LetGo();
+  UniqueFd up = Accept(app);
+  ASSERT_TRUE(up) << client.log().Closed(0).detail;
+  ASSERT_TRUE(SendAll(down, "through"));
+  EXPECT_EQ(ReadN(up, 7), "through");
+  down.Reset();
+  up.Reset();
+  EXPECT_EQ(done.get_future().wait_for(kPatience), std::future_status::ready);
 }
 
 TEST_F(IdentityTest, LiveTunnelsEndWhenTheirPeersAuthorityIsNoLongerTrusted) {

@@ -79,6 +79,11 @@ void InboundTunnel::OnUp(H2Connection&) {
   pod_.shared->handshakes.fetch_sub(1, std::memory_order_relaxed);
   counted_ = pod_.shared->peers.Add(peer_.ip, worker_.limits().max_tunnels_per_peer);
   if (!counted_) return connection_->Abort(WEFT_R_LIMIT_EXCEEDED, "too many tunnels of one peer");
+  // The authorities may have changed during the handshake.
+  const std::shared_ptr<const IdentityContext> context = worker_.FindIdentity(pod_.config().identity);
+  if (!context || !connection_->tls().PeerTrustedBy(*context)) {
+    return connection_->Abort(WEFT_R_CERT_REVOKED, "peer's authority was removed");
+  }
   worker_.context().loop.Arm(timer_, worker_.limits().first_stream_ms);
 }
 

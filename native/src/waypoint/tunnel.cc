@@ -98,6 +98,10 @@ void Tunnel::OnUp(H2Connection& connection) {
   identity_ = connection.tls().peer().ToUri();
   counted_ = worker_.shared().tunnel_peers.Add(peer_.ip, worker_.limits().max_tunnels_per_peer);
   if (!counted_) return Abort(WEFT_R_LIMIT_EXCEEDED, "too many tunnels of one peer");
+  // The authorities may have changed during the handshake.
+  if (!connection.tls().PeerTrustedBy(*worker_.identity())) {
+    return Abort(WEFT_R_CERT_REVOKED, "peer's authority was removed");
+  }
   worker_.context().loop.Arm(first_stream_timer_, worker_.limits().first_stream_ms);
   if (worker_.draining()) Drain();
 }

@@ -1,0 +1,21 @@
+/** The environment of Istio's ztunnel, as the chart of its ambient mode fills it in. */
+export const ZTUNNEL_DAEMON_SET = {
+  CA_ADDRESS: "istiod.istio-system.svc:15012",
+  XDS_ADDRESS: "istiod.istio-system.svc:15012",
+  RUST_LOG: "info",
+  RUST_BACKTRACE: "1",
+  ISTIO_META_CLUSTER_ID: "Kubernetes",
+  INPOD_ENABLED: "true",
+  TERMINATION_GRACE_PERIOD_SECONDS: "30",
+  POD_NAME: "ztunnel-x7k2p",
+  POD_NAMESPACE: "istio-system",
+  NODE_NAME: "node-1",
+  INSTANCE_IP: "10.1.0.9",
+  SERVICE_ACCOUNT: "ztunnel",
+  ISTIO_META_ENABLE_HBONE: "true",
+  ISTIO_META_DNS_CAPTURE: "true",
+  ISTIO_META_DNS_PROXY_ADDR: "127.0.0.1:15053",
+  ZTUNNEL_CPU_LIMIT: "4",
+  INPOD_UDS: "/var/run/ztunnel/ztunnel.sock",
+  KUBERNETES_SERVICE_HOST: "10.96.0.1",
+};
