@@ -274,7 +274,14 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const remarkWriter = new RemarkWriter({
     client,
     remarks,
-    types: [AUTHORIZATION_POLICIES, DESTINATION_RULES, REQUEST_AUTHENTICATIONS, VIRTUAL_SERVICES],
+    types: [
+      AUTHORIZATION_POLICIES,
+      DESTINATION_RULES,
+      ENVOY_FILTERS,
+      REQUEST_AUTHENTICATIONS,
+      TELEMETRIES,
+      VIRTUAL_SERVICES,
+    ],
     conditions: new Set([PROGRAM_ACCEPTED, RESOLVED_REFS]),
     leads: leadsLoaded,
     log,
@@ -381,10 +388,12 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
     telemetry: (verdict) => {
       told.note(TELEMETRIES.kind, verdict);
       telemetryFindings.note(verdict);
+      remarkWriter.seen(TELEMETRIES.kind, verdict.object);
     },
     envoyFilter: (verdict) => {
       told.note(ENVOY_FILTERS.kind, verdict);
       resources.envoyFilters.note(verdict);
+      remarkWriter.seen(ENVOY_FILTERS.kind, verdict.object);
     },
   };
 

@@ -9,6 +9,8 @@ const ORIGINS = {
   ofCluster: (): ObjectId[] => ["DestinationRule/shop/web"],
   ofDestination: (): ObjectId[] => [ROUTE, "VirtualService/shop/b"],
   ofRouteGroup: (): ObjectId[] => [ROUTE],
+  ofTelemetry: (): ObjectId[] => ["Telemetry/shop/t"],
+  ofLimits: (): ObjectId[] => ["EnvoyFilter/shop/f"],
 };
 
 function told(type: string, name: string, reason: string, clients = ["shop/wp-1"]): ObjectId[] {
@@ -25,6 +27,8 @@ describe("what a waypoint refuses", () => {
     expect(told("Cluster", "c", "no", ["shop/wp-1", "shop/wp-2"])).toEqual(["DestinationRule/shop/web"]);
     expect(told("Destination", "d", "port 80: route 0 (x) of HTTPRoute/shop/a: no")).toEqual([ROUTE]);
     expect(told("RouteGroup", "g", "route 0 (x) of HTTPRoute/shop/a: no")).toEqual([ROUTE]);
+    expect(told("Telemetry", "waypoint", "no")).toEqual(["Telemetry/shop/t"]);
+    expect(told("Destination", "d", "port 80: rate limits: no")).toEqual(["EnvoyFilter/shop/f"]);
   });
 
   it("is said of nothing that is no part of it, whatever the waypoint says", () => {

@@ -4,11 +4,17 @@ import type { ObjectId, Remark } from "../status/remarks.ts";
 import { PROGRAM_ACCEPTED } from "./program-accepted.ts";
 import type { Refusal } from "./program-answers.ts";
 
+/** What the engine says of limits that it cannot compile. */
+const RATE_LIMITS = "rate limits: ";
+
 /** What parts of a program are made of. Only these are spoken of, whatever a waypoint says. */
 export interface ProgramOrigins {
   ofCluster(name: string): readonly ObjectId[];
   ofDestination(name: string): readonly ObjectId[];
   ofRouteGroup(name: string): readonly ObjectId[];
+  ofTelemetry(name: string): readonly ObjectId[];
+  /** EnvoyFilters whose rate limits are in a Destination. */
+  ofLimits(destination: string): readonly ObjectId[];
 }
 
 export function refusalRemarks(gateway: string, refusals: readonly Refusal[], origins: ProgramOrigins): Remark[] {
@@ -33,9 +39,14 @@ function objectsOf(type: string, name: string, reason: string, origins: ProgramO
       return [`RequestAuthentication/${namespace}/${own}`];
     case "Cluster":
       return origins.ofCluster(name);
+    case "Telemetry":
+      return origins.ofTelemetry(name);
     // The engine names the route that it cannot compile.
     case "Destination":
-      return origins.ofDestination(name).filter((origin) => reason.includes(` of ${origin}: `));
+      return [
+        ...origins.ofDestination(name).filter((origin) => reason.includes(` of ${origin}: `)),
+        ...(reason.includes(RATE_LIMITS) ? origins.ofLimits(name) : []),
+      ];
     case "RouteGroup":
       return origins.ofRouteGroup(name).filter((origin) => reason.includes(` of ${origin}: `));
     default:

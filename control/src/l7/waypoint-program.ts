@@ -81,6 +81,7 @@ export class WaypointProgram {
   #workloads: ReadonlySet<string> = new Set();
   readonly #keysOfHost = new OwnedNames();
   readonly #clustersOfWorkload = new OwnedNames();
+  readonly #telemetryOrigins = new Map<string, readonly ObjectId[]>();
   readonly #dirtyServices = new Set<string>();
   readonly #dirtyWorkloads = new Set<string>();
   #dirtySettings = true;
@@ -157,6 +158,15 @@ export class WaypointProgram {
     ofDestination: (name: string): readonly ObjectId[] => {
       const message = this.tables.Destination.get(name)?.message;
       return message === undefined ? [] : originsOf(fromBinary(DestinationSchema, message));
+    },
+    ofTelemetry: (name: string): readonly ObjectId[] => this.#telemetryOrigins.get(name) ?? [],
+    ofLimits: (name: string): readonly ObjectId[] => {
+      const definition = this.#world.model.definition(name);
+      const { source: kind, namespace, name: own } = definition ?? {};
+      const target: Target[] =
+        kind === undefined || own === undefined ? [] : [{ kind, namespace: namespace ?? "", name: own }];
+      const filters = this.#world.envoyFilters.filtersFor([...this.#ownTargets(), ...target]);
+      return filters.map((filter): ObjectId => `EnvoyFilter/${filter.namespace}/${filter.name}`);
     },
     ofRouteGroup: (name: string): readonly ObjectId[] => {
       const message = this.tables.RouteGroup.get(name)?.message;
@@ -469,7 +479,12 @@ export class WaypointProgram {
       if (name !== "" && !wanted.has(name)) wanted.set(name, telemetry.layers(namespace, outer));
     }
     const used = new Map<string, ClusterRequest>();
+    this.#telemetryOrigins.clear();
     for (const [name, layers] of wanted) {
+      this.#telemetryOrigins.set(
+        name,
+        layers.map((layer): ObjectId => `Telemetry/${layer.namespace}/${layer.name}`),
+      );
       const message = compileTelemetry(name, layers, config, (tracer) => this.#collector(used, tracer));
       this.tables.Telemetry.set(name, toBinary(TelemetrySchema, message));
     }

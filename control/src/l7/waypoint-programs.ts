@@ -21,6 +21,8 @@ const NO_ORIGINS: ProgramOrigins = {
   ofCluster: () => [],
   ofDestination: () => [],
   ofRouteGroup: () => [],
+  ofTelemetry: () => [],
+  ofLimits: () => [],
 };
 
 interface Running {

@@ -14,8 +14,12 @@ export class EnvoyFilterIndex {
     this.all = new Collection((before, after) => onChange(before && after === undefined ? keyOf(before) : undefined));
   }
 
-  /** In the order in which they are applied: root namespace, priority, age. */
   patchesFor(targets: readonly Target[]): LimitPatch[] {
+    return this.filtersFor(targets).flatMap(({ patches }) => patches);
+  }
+
+  /** In the order in which they are applied: root namespace, priority, age. */
+  filtersFor(targets: readonly Target[]): EnvoyFilterFacts[] {
     if (this.all.size === 0) return [];
     const wanted = new Set(targets.map(targetKey));
     const namespaces = new Set([this.#root, ...targets.map(({ namespace }) => namespace)]);
@@ -23,7 +27,6 @@ export class EnvoyFilterIndex {
     return [...namespaces]
       .flatMap((namespace) => [...this.all.inNamespace(namespace)])
       .filter(({ targets: of }) => of.some((target) => wanted.has(targetKey(target))))
-      .sort((a, b) => isRoot(a) - isRoot(b) || a.priority - b.priority || byAge(a, b))
-      .flatMap(({ patches }) => patches);
+      .sort((a, b) => isRoot(a) - isRoot(b) || a.priority - b.priority || byAge(a, b));
   }
 }
