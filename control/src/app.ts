@@ -32,6 +32,7 @@ import { ServingCredentials } from "./ca/serving-credentials.ts";
 import type { ControlConfig } from "./config.ts";
 import { ClassController } from "./gateway/class-controller.ts";
 import { GatewayController } from "./gateway/gateway-controller.ts";
+import { GatewayReferences } from "./gateway/gateway-references.ts";
 import { PROGRAM_ACCEPTED } from "./gateway/program-accepted.ts";
 import { ProgramAnswers } from "./gateway/program-answers.ts";
 import { refusalRemarks } from "./gateway/refusal-remarks.ts";
@@ -146,6 +147,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
       resources.configChanged();
       telemetryFindings.recheckAll();
     },
+    onGrants: (namespace) => references.grantsChanged(namespace),
     onEnvoyFilterGone: (key) => resources.envoyFilters.forget(key),
     onTelemetry: () => telemetryFindings.recheckAll(),
     onFailure: (kind, key, error) => log.error({ kind, object: key, err: error }, "cannot compile an object"),
@@ -154,7 +156,13 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const credentialChanged = (key: string) => {
     world.credentialChanged(key);
     backendTls.credentialChanged(key);
+    references.credentialChanged(key);
   };
+  const references: GatewayReferences = new GatewayReferences({
+    credentials: () => secrets,
+    grants: () => world.grants,
+    onChange: (gateway) => gateways.checkStatus(gateway),
+  });
   world.credentials = secrets;
   const metrics = new ControlMetrics(() => model);
   const metricsServer = await serveHttp(config.metrics, {
@@ -259,6 +267,7 @@ export async function startControl(config: ControlConfig, dependencies: ControlD
   const gateways = new GatewayController({
     client,
     model,
+    references,
     program: (gateway) => answers.state(gateway),
     settings: { ...config.mesh, image: config.image, tokenAudience: config.tokenAudiences[0] ?? "" },
     leads: leadsLoaded,

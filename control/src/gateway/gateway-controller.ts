@@ -24,6 +24,8 @@ import {
   shortened,
 } from "../model/gateway.ts";
 import type { MeshModel } from "../model/mesh-model.ts";
+import { keyOf } from "../model/meta.ts";
+import type { GatewayReferences } from "./gateway-references.ts";
 import { type Deployed, gatewayStatus } from "./gateway-status.ts";
 import { isMadeFor, type ManifestSettings, managedBy, waypointObjects } from "./manifests.ts";
 import type { ProgramState } from "./program-answers.ts";
@@ -44,6 +46,7 @@ export interface GatewayControllerOptions {
   readonly attachedRoutes: (gateway: string, listener: string) => number;
   /** What a Gateway's pods say of their program. */
   readonly program: (gateway: string) => ProgramState;
+  readonly references: Pick<GatewayReferences, "of" | "forget">;
 }
 
 export class GatewayController {
@@ -132,9 +135,10 @@ export class GatewayController {
     }
     if (gateway === undefined) {
       this.#last.delete(key);
+      this.#options.references.forget(key);
       return;
     }
-    const deployed = served === undefined ? this.#nothing(key) : await this.#deploy(served, key, signal);
+    const deployed = served === undefined ? this.#nothing(gateway) : await this.#deploy(served, signal);
     const { addresses, readyPods, failure } = deployed;
     this.#last.set(key, { addresses, readyPods, ...(failure === undefined ? {} : { failure }) });
     await this.#tell(gateway, deployed, signal);
@@ -145,19 +149,27 @@ export class GatewayController {
     const gateway = this.#options.model.waypoints.find(key);
     const last = this.#last.get(key);
     if (gateway !== undefined && last !== undefined && this.#options.leads())
-      await this.#tell(gateway, { ...this.#nothing(key), ...last }, signal);
+      await this.#tell(gateway, { ...this.#nothing(gateway), ...last }, signal);
   }
 
-  #nothing(key: string): Deployed {
+  #nothing(gateway: GatewayFacts): Deployed {
+    const key = keyOf(gateway);
+    const { program, references } = this.#options;
     const attachedRoutes = (listener: string) => this.#options.attachedRoutes(key, listener);
-    return { addresses: [], readyPods: 0, attachedRoutes, program: this.#options.program(key) };
+    return {
+      addresses: [],
+      readyPods: 0,
+      attachedRoutes,
+      program: program(key),
+      references: references.of(gateway),
+    };
   }
 
-  async #deploy(gateway: GatewayFacts, key: string, signal: AbortSignal): Promise<Deployed> {
+  async #deploy(gateway: GatewayFacts, signal: AbortSignal): Promise<Deployed> {
     const { client, model, settings } = this.#options;
     const controller = model.waypoints.controllerOf(gateway.className) ?? "";
     const objects = waypointObjects(gateway, controller, settings);
-    const nothing = this.#nothing(key);
+    const nothing = this.#nothing(gateway);
     try {
       if (objects.serviceAccount !== undefined) {
         await client.apply(SERVICE_ACCOUNTS, objects.serviceAccount, FIELD_MANAGER, { signal });

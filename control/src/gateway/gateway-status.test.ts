@@ -10,7 +10,8 @@ const READY = {
   readyPods: 1,
   attachedRoutes: () => 2,
   program: { pods: 1, refusals: [] },
-};
+  references: { type: "ResolvedRefs", status: "True", reason: "ResolvedRefs", message: "" },
+} as const;
 
 function gateway(spec: object) {
   const metadata = { namespace: "shop", name: "wp", uid: "u", generation: 3 };

@@ -16,6 +16,8 @@ export interface Deployed {
   /** Routes that are accepted for a listener. */
   readonly attachedRoutes: (listener: string) => number;
   readonly program: ProgramState;
+  /** `ResolvedRefs`. */
+  readonly references: WantedCondition;
 }
 
 type GatewayStatus = NonNullable<GatewayObject["status"]>;
@@ -54,7 +56,7 @@ export function gatewayStatus(
     conditions: merge(before?.conditions, [
       accepted(gateway, problem),
       programmed(deployed, problem !== undefined),
-      { type: "ResolvedRefs", status: "True", reason: "ResolvedRefs", message: "nothing is referred to" },
+      deployed.references,
       programAccepted(deployed.program),
     ]),
   };

@@ -44,6 +44,8 @@ export interface WorldEvents {
   readonly onBackendTls?: (services: readonly ServiceName[], gone: BackendTlsPolicyFacts | undefined) => void;
   /** All that `source` says of objects now. */
   readonly onRemarks?: (source: string, remarks: readonly Remark[]) => void;
+  /** What may be named in a namespace by objects of others is something else now. */
+  readonly onGrants?: (namespace: string) => void;
   readonly onEnvoyFilterGone?: (key: string) => void;
   /** Some Telemetry is another now. */
   readonly onTelemetry?: () => void;
@@ -84,7 +86,10 @@ export class L7World {
       this.#tell((each) => each.telemetryChanged());
       events.onTelemetry?.();
     });
-    this.grants = new ReferenceGrants((namespace) => this.#tell((each) => each.grantsChanged(namespace)));
+    this.grants = new ReferenceGrants((namespace) => {
+      this.#tell((each) => each.grantsChanged(namespace));
+      events.onGrants?.(namespace);
+    });
     this.backendTls = new BackendTlsPolicies((services, gone) => {
       const { clusterDomain } = model.settings;
       const hosts = new Set(services.map(({ namespace, name }) => `${name}.${namespace}.svc.${clusterDomain}`));

@@ -9,10 +9,12 @@ import {
   type SessionPersistence,
 } from "#proto/l7_pb.ts";
 import { AddressSchema, type Workload } from "#proto/workload_pb.ts";
+import type { GatewayFacts } from "../model/gateway.ts";
 import { OwnedNames } from "../model/owned-names.ts";
 import type { ResourceTable } from "../model/resource-table.ts";
 import type { ServiceDefinition } from "../model/service-definition.ts";
 import type { ObjectId } from "../status/remarks.ts";
+import { clientCertificateOf } from "./backend-tls/client-certificate.ts";
 import { backendTlsPlan } from "./backend-tls/plan.ts";
 import { type ClusterTarget, compileCluster, compileEndpoints, type LabelledWorkload } from "./cluster.ts";
 import { resolveTls, type TlsPlan, type TlsProblem } from "./credentials/client-tls.ts";
@@ -240,7 +242,7 @@ export class ProgramClusters {
   ): TlsPlan | undefined {
     const { grants, model, backendTls } = this.#world;
     const policy = backendTls.forPort(definition, port);
-    if (policy !== undefined) return backendTlsPlan(policy);
+    if (policy !== undefined) return backendTlsPlan(policy, clientCertificateOf(this.#gateway(), grants));
     if (tls?.kind !== "tls") return undefined;
     const { rootNamespace } = model.settings;
     return destinationRuleTls(tls, {
@@ -250,6 +252,11 @@ export class ProgramClusters {
       ruleNamespace: rule?.namespace ?? rootNamespace,
       grants,
     });
+  }
+
+  #gateway(): GatewayFacts | undefined {
+    const { namespace, name } = this.#waypoint;
+    return this.#world.model.gateways.get(`${namespace}/${name}`);
   }
 
   /** What a cluster is made of, beside its service. */

@@ -15,7 +15,7 @@ import {
   type Service,
 } from "#lib/kube/types.ts";
 import { L7_TYPE_URLS } from "#lib/xds/types.ts";
-import { type ClientTls, ClusterSchema } from "#proto/l7_pb.ts";
+import { type ClientTls, ClientTls_Mode, ClusterSchema } from "#proto/l7_pb.ts";
 import { ANYWHERE } from "../../../test/helpers/control-ports.ts";
 import { DeltaClient } from "../../../test/helpers/delta-client.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
@@ -217,6 +217,62 @@ describe("TLS from a waypoint to its servers", () => {
       spec: { clusterIP: "10.96.0.7", ports: [{ name: "http", port: 80 }] },
     });
     await eventually("no word of a waypoint that has nothing to do with it", () => told("second").length === 0);
+  });
+
+  it("shows servers of a BackendTLSPolicy the certificate of the Gateway, and fails without it", async () => {
+    const client = waypoint("shop");
+    const told = () => {
+      const conditions = kube.read(GATEWAYS, "shop", "shop")?.status?.conditions ?? [];
+      const [accepted, resolved] = ["Accepted", "ResolvedRefs"].map((type) =>
+        conditions.find((each) => each.type === type),
+      );
+      return `${accepted?.status} ${resolved?.status}/${resolved?.reason}/${resolved?.observedGeneration}`;
+    };
+    const putGateway = (generation: number, ref: object | undefined) =>
+      kube.put(GATEWAYS, {
+        metadata: { namespace: "shop", name: "shop", uid: "wp-shop", generation },
+        spec: {
+          gatewayClassName: "weft-waypoint",
+          listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }],
+          ...(ref === undefined ? {} : { tls: { backend: { clientCertificateRef: ref } } }),
+        },
+      });
+    kube.put(BACKEND_TLS_POLICIES, {
+      metadata: { namespace: "shop", name: "web", uid: "web", generation: 1 },
+      spec: {
+        targetRefs: [{ group: "", kind: "Service", name: "web" }],
+        validation: { hostname: "web.example", wellKnownCACertificates: "System" },
+      },
+    });
+    await eventually("TLS without a certificate", () => tlsOf(client)?.mode === ClientTls_Mode.SIMPLE);
+    putGateway(2, { name: "own" });
+    await eventually("the missing Secret", () => told() === "True False/InvalidClientCertificateRef/2");
+    await eventually("no TLS without it", () => tlsOf(client)?.unusable.includes("Secret shop/own does not exist"));
+    putSecret("own", { "tls.crt": pair.chain, "tls.key": pair.key });
+    await eventually("the Secret", () => told() === "True True/ResolvedRefs/2");
+    await eventually("the certificate", () => tlsOf(client)?.mode === ClientTls_Mode.MUTUAL);
+    expect(tlsOf(client)).toMatchObject({ unusable: "", certificateChain: pair.chain, sni: "web.example" });
+    putSecret("far", { "tls.crt": pair.chain, "tls.key": pair.key }, "other");
+    putGateway(3, { namespace: "other", name: "far" });
+    await eventually("nothing that is not granted", () => told() === "True False/RefNotPermitted/3");
+    await eventually("no TLS without a grant", () => tlsOf(client)?.unusable.includes("needs a ReferenceGrant"));
+    kube.put(REFERENCE_GRANTS, {
+      metadata: { namespace: "other", name: "g" },
+      spec: {
+        from: [{ group: "gateway.networking.k8s.io", kind: "Gateway", namespace: "shop" }],
+        to: [{ group: "", kind: "Secret" }],
+      },
+    });
+    await eventually("the grant", () => told() === "True True/ResolvedRefs/3");
+    await eventually("what is granted", () => tlsOf(client)?.unusable === "");
+    putGateway(4, { kind: "ConfigMap", name: "own" });
+    await eventually("no other kind", () => told() === "True False/InvalidClientCertificateRef/4");
+    putGateway(5, undefined);
+    await eventually("nothing to refer to", () => told() === "True True/ResolvedRefs/5");
+    await eventually(
+      "TLS as before",
+      () => tlsOf(client)?.mode === ClientTls_Mode.SIMPLE && tlsOf(client)?.unusable === "",
+    );
   });
 
   it("lets a rule of another namespace name a Secret only where that is granted", async () => {

@@ -86,6 +86,7 @@ export class WaypointProgram {
   readonly #dirtyWorkloads = new Set<string>();
   #dirtySettings = true;
   #xfccFromPeer = false;
+  #clientCertificate: string | undefined;
   /** A provider's service is not there, and may come. */
   #missesProvider = false;
   readonly #stop: () => void;
@@ -146,6 +147,11 @@ export class WaypointProgram {
   #followGateway(): void {
     const { namespace, name } = this.waypoint;
     const gateway = this.#world.model.gateways.get(`${namespace}/${name}`);
+    const certificate = JSON.stringify(gateway?.clientCertificate);
+    if (certificate !== this.#clientCertificate) {
+      this.#clientCertificate = certificate;
+      this.#clusters.markEverything();
+    }
     const xfcc = gateway?.annotations[XFCC_ANNOTATION] === "true";
     if (xfcc === this.#xfccFromPeer) return;
     this.#xfccFromPeer = xfcc;

@@ -36,6 +36,13 @@ export interface GatewayFacts extends Meta {
   /** For what is made for it. */
   readonly infrastructure: { readonly labels: Labels; readonly annotations: Labels };
   readonly hasParameters: boolean;
+  /** What its waypoints show to servers that a BackendTLSPolicy is for. */
+  readonly clientCertificate?: {
+    readonly group: string;
+    readonly kind: string;
+    readonly namespace: string;
+    readonly name: string;
+  };
   /** It asks for addresses of its own. */
   readonly asksForAddress: boolean;
 }
@@ -50,6 +57,7 @@ export interface GatewayClassFacts extends Meta {
 export function gatewayFacts(object: IstioObject): GatewayFacts {
   const spec = new Fields(object.spec, "spec", []);
   const infrastructure = spec.object("infrastructure");
+  const certificate = spec.object("tls")?.object("backend")?.object("clientCertificateRef");
   const { labels = NO_LABELS, annotations = NO_LABELS, uid = "", generation = 0 } = object.metadata;
   return {
     ...metaOf(object),
@@ -64,6 +72,7 @@ export function gatewayFacts(object: IstioObject): GatewayFacts {
       annotations: infrastructure?.map("annotations") ?? NO_LABELS,
     },
     hasParameters: infrastructure?.has("parametersRef") === true,
+    ...(certificate === undefined ? {} : { clientCertificate: readSecretRef(certificate, object) }),
     asksForAddress: spec.objects("addresses").length > 0,
   };
 }
@@ -75,6 +84,15 @@ export function gatewayClassFacts(object: KubeObject & { readonly spec?: unknown
     controllerName: spec.string("controllerName") ?? "",
     labels: object.metadata.labels ?? NO_LABELS,
     hasParameters: spec.has("parametersRef"),
+  };
+}
+
+function readSecretRef(fields: Fields, { metadata }: IstioObject) {
+  return {
+    group: fields.string("group") ?? "",
+    kind: fields.string("kind") ?? "Secret",
+    namespace: fields.string("namespace") ?? metadata.namespace ?? "",
+    name: fields.string("name") ?? "",
   };
 }
 

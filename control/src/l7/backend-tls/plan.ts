@@ -4,9 +4,11 @@ import { ClientTlsSchema } from "#proto/l7_pb.ts";
 import { describeProblems } from "../../model/fields.ts";
 import type { TlsPlan } from "../credentials/client-tls.ts";
 import type { CredentialRef } from "../credentials/credential-ref.ts";
+import type { ClientCertificate } from "./client-certificate.ts";
 import type { BackendTlsPolicyFacts, LocalRef } from "./policy.ts";
 
-export function backendTlsPlan(policy: BackendTlsPolicyFacts): TlsPlan {
+/** `client`: what the waypoint shows of itself, where its Gateway says so. */
+export function backendTlsPlan(policy: BackendTlsPolicyFacts, client?: ClientCertificate): TlsPlan {
   const { hostname, subjectAltNames, invalid } = policy;
   const names = subjectAltNames.length > 0 ? [...subjectAltNames] : [hostname];
   const tls = create(ClientTlsSchema, { sni: hostname, subjectAltNames: names });
@@ -19,7 +21,13 @@ export function backendTlsPlan(policy: BackendTlsPolicyFacts): TlsPlan {
   if (invalid.length > 0) return no(describeProblems(invalid));
   const authorities = authoritiesOf(policy);
   if (authorities.length === 0 && policy.authorities.length > 0) return no("none of its authorities is a ConfigMap");
-  return { tls, authorities, together: true };
+  return {
+    tls,
+    authorities,
+    together: true,
+    ...(client?.ref === undefined ? {} : { pair: client.ref }),
+    ...(client?.problem === undefined ? {} : { problem: client.problem }),
+  };
 }
 
 /** Those that can be read. */

@@ -42,7 +42,7 @@ export function resolveTls(plan: TlsPlan, source: CredentialSource): ResolvedTls
   };
   if (plan.problem !== undefined) return refused(plan.problem);
   if (refs.some((ref) => source.get(ref).state === "loading")) return { tls: undefined, refs };
-  const pair = plan.pair === undefined ? NOTHING : pairOf(plan.pair, source);
+  const pair = plan.pair === undefined ? NOTHING : keyPairOf(plan.pair, source);
   if (pair.problem !== undefined) return refused(pair.problem);
   const trusted =
     plan.authorities.length === 0 || plan.tls.skipVerify
@@ -54,7 +54,8 @@ export function resolveTls(plan: TlsPlan, source: CredentialSource): ResolvedTls
 
 const NOTHING: Part = { part: {} };
 
-function pairOf(ref: CredentialRef, source: CredentialSource): Part {
+/** A client's certificate and key, or why there is none. */
+export function keyPairOf(ref: CredentialRef, source: CredentialSource): Part {
   const no = (message: string): Part => ({ problem: { reason: "InvalidCertificateRef", message } });
   const credential = source.get(ref);
   if (credential.state === "missing") return no(credential.reason);

@@ -57,7 +57,11 @@ describe("a DestinationRule is refused", () => {
       locality({ distribute: [{ from: "a", to: { b: 100 } }], failover: [{ from: "a", to: "b" }] }),
       "beside failover",
     ],
-    ["zones that are aware", balancer({ zoneAwareLbSetting: {} }), "use localityLbSetting"],
+    [
+      "zones beside localities",
+      balancer({ zoneAwareLbSetting: {}, localityLbSetting: {} }),
+      "zoneAwareLbSetting: must not be set beside localityLbSetting",
+    ],
     ["a pool of nothing", policy({ connectionPool: {} }), "needs tcp or http"],
     ["fewer connections than none", policy({ connectionPool: { tcp: { maxConnections: -1 } } }), "maxConnections"],
     ["a time limit of 0s", policy({ connectionPool: { tcp: { connectTimeout: "0s" } } }), "at least 1ms"],
@@ -101,5 +105,7 @@ describe("a DestinationRule is taken", () => {
     expect(outlier({ consecutiveErrors: 3, consecutive5xxErrors: 0 })).toBe("");
     expect(hash({ httpHeaderName: "a", minimumRingSize: 10 })).toBe("");
     expect(balancer({ simple: "LEAST_CONN", warmupDurationSecs: "10s" })).toBe("");
+    // Waypoints go by localities then.
+    expect(balancer({ zoneAwareLbSetting: { zoneAwareConfig: { minClusterSize: 3 } } })).toBe("");
   });
 });

@@ -123,8 +123,9 @@ function readLoadBalancer(fields: Fields): LoadBalancerFacts {
     warmup?.refuseUnknown();
   }
   const locality = fields.object("localityLbSetting");
-  if (fields.has("zoneAwareLbSetting"))
-    fields.unsupported("zoneAwareLbSetting", "is not supported; use localityLbSetting");
+  // As at Istio's waypoints: those go by localities where sidecars go by zones.
+  if (fields.has("zoneAwareLbSetting") && locality !== undefined)
+    fields.problem("zoneAwareLbSetting", "must not be set beside localityLbSetting");
   fields.refuseUnknown();
   return {
     message,
