@@ -20,7 +20,7 @@ describe("the text format of Prometheus", () => {
           { name: "requests_total", labels: { a, b }, value: count },
         ]);
       }),
-      { numRuns: 100 },
+      { numRuns: 100, examples: [["\r", "\u2028", 1]] },
     );
   });
 

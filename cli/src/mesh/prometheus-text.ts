@@ -6,8 +6,9 @@ export interface Sample {
   readonly value: number;
 }
 
-const LINE = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: -?\d+)?$/;
-const LABEL = /([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)",?/g;
+// A line ends with \n alone: values may have \r and what Unicode has of line ends.
+const LINE = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: -?\d+)?$/s;
+const LABEL = /([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)",?/gs;
 const ESCAPES: Readonly<Record<string, string>> = { "\\n": "\n", '\\"': '"', "\\\\": "\\" };
 
 /** Lines that are no samples are passed over. */
