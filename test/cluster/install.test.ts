@@ -86,12 +86,12 @@ describe("before anything is changed", () => {
     [
       "Istio, whatever its revision",
       ["deployments", "istiod-canary", { app: "istiod" }],
-      "Istio is installed (deployment meshes/istiod-canary); remove it with `istioctl uninstall --purge`",
+      "Istio is installed (deployment meshes/istiod-canary); save its resources, then `istioctl uninstall --purge` (docs/guides/migrate-from-istio.md)",
     ],
     [
       "Istio's ambient node proxy",
       ["daemonsets", "ztunnel", { app: "ztunnel" }],
-      "Istio is installed (daemonset meshes/ztunnel); remove it with `istioctl uninstall --purge`",
+      "Istio is installed (daemonset meshes/ztunnel); save its resources, then `istioctl uninstall --purge` (docs/guides/migrate-from-istio.md)",
     ],
     [
       "Linkerd",

@@ -21,7 +21,7 @@ interface Sign {
   readonly todo: string;
 }
 
-const REMOVE_ISTIO = "remove it with `istioctl uninstall --purge`";
+const REMOVE_ISTIO = "save its resources, then `istioctl uninstall --purge` (docs/guides/migrate-from-istio.md)";
 const REMOVE_LINKERD = "remove it with `linkerd uninstall | kubectl delete -f -`";
 
 /** In whichever namespace and under whatever name (revisions of istiod have their own). */
