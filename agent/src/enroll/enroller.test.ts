@@ -216,6 +216,7 @@ describe("a pod that is being born", () => {
     expect(calls).toEqual(["held /pods/a"]);
     namespaces.set("a", 1n);
     enroller.folderChanged("a");
+    await vi.advanceTimersByTimeAsync(0);
     expect(calls).toEqual(["held /pods/a", "addPod a", "added a", "capture 1", "inside /pods/a", "captured a"]);
     expect([...engine.pods.values()][0]?.addresses).toEqual(["10.0.0.1"]);
   });
@@ -242,6 +243,20 @@ describe("a pod that is being born", () => {
     expect(enroller.counts()).toMatchObject({ active: 1 });
   });
 
+  test("is held before those that came earlier are taken in", async () => {
+    enroller.start();
+    for (const [uid, namespace] of [
+      ["a", 1n],
+      ["b", 2n],
+    ] as const) {
+      bear(uid, namespace);
+      enroller.reconcile(uid);
+    }
+    expect(calls).toEqual(["held /pods/a", "held /pods/b"]);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(calls.filter((call) => call.startsWith("inside"))).toEqual(["inside /pods/a", "inside /pods/b"]);
+  });
+
   test("outside the mesh is untouched, and so is one that the API never tells of", async () => {
     enroller.start();
     bear("a", "no process yet", { [MODE]: "none" });
@@ -264,23 +279,26 @@ describe("a pod that is being born", () => {
     expect(calls).toEqual(["held /pods/a"]);
   });
 
-  test("keeps what it has when the API tells of some of its addresses", () => {
+  test("keeps what it has when the API tells of some of its addresses", async () => {
     enroller.start();
     bear("a", 1n);
     enroller.reconcile("a");
+    await vi.advanceTimersByTimeAsync(0);
     calls.length = 0;
     source.all.set("a", { ...source.pod("a"), status: { phase: "Running", podIP: "10.0.0.1" } } as Pod);
     enroller.reconcile("a");
     expect(calls).toEqual([]);
   });
 
-  test("again, in a new sandbox, is held until that is captured", () => {
+  test("again, in a new sandbox, is held until that is captured", async () => {
     enroller.start();
     bear("a", 1n);
     enroller.reconcile("a");
+    await vi.advanceTimersByTimeAsync(0);
     calls.length = 0;
     namespaces.set("a", 2n);
     enroller.folderChanged("a");
+    await vi.advanceTimersByTimeAsync(0);
     expect(calls).toEqual([
       ...["release 1", "let go a", "removed a", "removePod a", "held /pods/a"],
       ...["addPod a", "added a", "capture 2", "inside /pods/a", "captured a"],

@@ -95,6 +95,9 @@ export class Enroller {
   readonly #options: EnrollerOptions;
   readonly #findNetns: (query: NetnsQuery) => PodNetns | string;
   readonly #states = new Map<string, PodState>();
+  /** Pods that are held, in the order in which they are tried. */
+  readonly #line = new Set<string>();
+  #turn: NodeJS.Immediate | undefined;
   #lastId: PodId = 0;
   #recheck: NodeJS.Timeout | undefined;
   #started = false;
@@ -123,6 +126,7 @@ export class Enroller {
   stop(): void {
     this.#started = false;
     clearInterval(this.#recheck);
+    clearImmediate(this.#turn);
     this.#options.newcomers.stop();
     for (const state of this.#states.values()) if (state.state === "pending") clearTimeout(state.timer);
   }
@@ -278,7 +282,26 @@ export class Enroller {
     // Who runs in the clear, and always has, goes on until capture holds.
     const { newcomers } = this.#options;
     if (pending.kept === undefined && (isNewborn(pod) || newcomers.of(uid) === "inside")) newcomers.say(uid, "held");
-    this.#attempt(uid, pod, pending);
+    if (newcomers.of(uid) === "held") this.#standInLine(uid);
+    else this.#attempt(uid, pod, pending);
+  }
+
+  /**
+   * What is held can wait for its turn, one at a time: meanwhile we hear of the next pods, which have to be held before they connect,
+   * and that is a matter of milliseconds where an enrolment takes tens of them.
+   */
+  #standInLine(uid: string): void {
+    this.#line.add(uid);
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      const [next = ""] = this.#line;
+      this.#line.delete(next);
+      const pod = this.#options.source.pod(next);
+      const state = this.#states.get(next);
+      if (this.#started && pod !== undefined && state?.state === "pending") this.#attempt(next, pod, state);
+      const [another] = this.#line;
+      if (another !== undefined) this.#standInLine(another);
+    });
   }
 
   #attempt(uid: string, pod: Pod, pending: Pending): void {
