@@ -31,6 +31,7 @@ import { PodFolders } from "./enroll/pod-folders.ts";
 import { PodWatch } from "./enroll/pod-watch.ts";
 import { isRemoved } from "./enroll/removal.ts";
 import type { Addon, EngineEvent } from "./native.ts";
+import { runNriPlugin } from "./nri/plugin.ts";
 import type { RouteRequest } from "./route/route-book.ts";
 import { MeshState } from "./state/mesh-state.ts";
 import { AgentMetrics } from "./telemetry/agent-metrics.ts";
@@ -265,6 +266,13 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
   // ---- start ------------------------------------------------------------------------------------------------------
   ads = await startResources(config, state, readiness, log, metrics, drain.signal);
   const watching = watch.run(drain.signal);
+  if (config.nriSocket !== undefined) {
+    const onSandbox = (uid: string, signal: AbortSignal) => {
+      enroller.folderChanged(uid);
+      return newcomers.settled(uid, signal);
+    };
+    void runNriPlugin({ socketPath: config.nriSocket, onSandbox, log: enrollLog }, drain.signal);
+  }
   void watch.synced.then(() => {
     if (drain.signal.aborted) return;
     enroller.start();

@@ -66,6 +66,8 @@ export interface AgentConfig {
     readonly podsCgroup?: string;
     readonly kubeletCgroup?: string;
   };
+  /** Where the container runtime tells of new pods. */
+  readonly nriSocket?: string;
   readonly terminationDeadlineMs: number;
   readonly log: { readonly format: LogFormat; readonly filter: string };
   readonly admin: ListenConfig;
@@ -90,6 +92,7 @@ export function loadConfig(env: Env): AgentConfig {
   const proxy = envProxyConfig(env, MAX_LOOPS);
   const loops = envOptionalInteger(env, "ZTUNNEL_WORKER_THREADS", 1, MAX_LOOPS) ?? proxy.concurrency;
   const podsCgroup = existingFolder(env, "WEFT_PODS_CGROUP");
+  const nriSocket = envString(env, "WEFT_NRI_SOCKET");
   const kubeletCgroup = existingFolder(env, "WEFT_KUBELET_CGROUP");
   const xds = envPeer(env, "XDS", proxy.discoveryAddress ?? defaultControlPlane(env));
   const ca = envPeer(env, "CA", defaultControlPlane(env));
@@ -141,6 +144,7 @@ export function loadConfig(env: Env): AgentConfig {
       ...(podsCgroup === undefined ? {} : { podsCgroup }),
       ...(kubeletCgroup === undefined ? {} : { kubeletCgroup }),
     },
+    ...(nriSocket === undefined ? {} : { nriSocket }),
     terminationDeadlineMs: terminationDeadlineMs(
       envString(env, "CONNECTION_TERMINATION_DEADLINE") !== undefined
         ? envDurationMs(env, "CONNECTION_TERMINATION_DEADLINE", 0)

@@ -20,6 +20,8 @@ export class Newcomers {
   readonly #options: NewcomersOptions;
   /** By folder: a pod that comes again under its uid has another one. */
   readonly #said = new Map<string, Membership>();
+  /** By uid: who wants to know when the pod need no longer be waited for. */
+  readonly #waiters = new Map<string, Set<() => void>>();
   #renewal: NodeJS.Timeout | undefined;
 
   constructor(options: NewcomersOptions) {
@@ -34,7 +36,30 @@ export class Newcomers {
   /** Without effect while the pod has no folder, that is no process either. */
   say(uid: string, membership: Membership): void {
     const path = this.#options.folders.of(uid);
-    if (path !== undefined) this.sayOfFolder(path, membership);
+    if (path === undefined) return;
+    this.sayOfFolder(path, membership);
+    if (membership === "held") return;
+    for (const resolve of this.#waiters.get(uid) ?? []) resolve();
+    this.#waiters.delete(uid);
+  }
+
+  /** Resolves when the pod is taken in or known to be outside, by the signal at the latest. */
+  settled(uid: string, signal: AbortSignal): Promise<void> {
+    const membership = this.of(uid);
+    if (signal.aborted || (membership !== undefined && membership !== "held")) return Promise.resolve();
+    return new Promise((resolve) => {
+      const waiters = this.#waiters.get(uid) ?? new Set();
+      this.#waiters.set(uid, waiters.add(resolve));
+      signal.addEventListener(
+        "abort",
+        () => {
+          waiters.delete(resolve);
+          if (waiters.size === 0 && this.#waiters.get(uid) === waiters) this.#waiters.delete(uid);
+          resolve();
+        },
+        { once: true },
+      );
+    });
   }
 
   sayOfFolder(path: string, membership: Membership): void {
