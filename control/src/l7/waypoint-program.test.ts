@@ -212,14 +212,17 @@ describe("the routes of VirtualServices at a waypoint", () => {
     expect(endpoints(program, `inbound-vip|9080|http/v2|${HOST}`)?.map(({ ip }) => ip)).toEqual(["10.0.0.2"]);
   });
 
-  it("drop weight 0 among several and ignore the weight of a single one", () => {
+  it("keep weight 0 among several, which is never drawn, and ignore the weight of a single one", () => {
     const mesh = bookinfo();
     mesh.virtualService("reviews", {
       hosts: ["reviews"],
       http: [{ match: [{ uri: { prefix: "/a" } }], route: [to("v1", 100), to("v2", 0)] }, { route: [to("v2", 7)] }],
     });
     expect(routes(mesh.program()).map(clustersOf)).toEqual([
-      [[`inbound-vip|9080|http/v1|${HOST}`, 100]],
+      [
+        [`inbound-vip|9080|http/v1|${HOST}`, 100],
+        [`inbound-vip|9080|http/v2|${HOST}`, 0],
+      ],
       [[`inbound-vip|9080|http/v2|${HOST}`, 1]],
     ]);
   });

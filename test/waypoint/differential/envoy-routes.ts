@@ -1,5 +1,12 @@
 /** The rules of a VirtualService as a route configuration of Envoy, by what Istio's and Envoy's documentation say. */
-import type { Destination, HeaderOperations, Match, Rule, StringMatch } from "./rules.ts";
+import {
+  type Destination,
+  GRPC_STATUS,
+  type HeaderOperations,
+  type Match,
+  type Rule,
+  type StringMatch,
+} from "./rules.ts";
 
 const TYPE = "type.googleapis.com/envoy";
 const DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
@@ -173,11 +180,13 @@ function redirect(redirect: NonNullable<Rule["redirect"]>): object {
 }
 
 function fault({ delay, abort }: NonNullable<Rule["fault"]>): object {
+  const status = (of: NonNullable<typeof abort>) =>
+    "grpcStatus" in of ? { grpc_status: GRPC_STATUS[of.grpcStatus] } : { http_status: of.httpStatus };
   const share = ({ value }: { readonly value: number }) => ({ numerator: value, denominator: "HUNDRED" });
   return {
     "@type": `${TYPE}.extensions.filters.http.fault.v3.HTTPFault`,
     ...(delay === undefined ? {} : { delay: { fixed_delay: delay.fixedDelay, percentage: share(delay.percentage) } }),
-    ...(abort === undefined ? {} : { abort: { http_status: abort.httpStatus, percentage: share(abort.percentage) } }),
+    ...(abort === undefined ? {} : { abort: { ...status(abort), percentage: share(abort.percentage) } }),
   };
 }
 

@@ -112,7 +112,8 @@ export const KNOWN_REQUESTS: readonly KnownRequest[] = [
   {
     reason:
       "Envoy takes an interim answer for the beginning of the answer and tries no more; here it begins with its status.",
-    when: ({ headers, script }) => headers.some(([name]) => name === "expect") && (script.failures ?? 0) > 0,
+    when: ({ headers, script }) =>
+      headers.some(([name]) => name === "expect") && ((script.failures ?? 0) > 0 || (script.status ?? 200) >= 400),
     weft: { key: "client.informational", value: /^100/ },
   },
   {

@@ -152,7 +152,7 @@ function headersOf(
   }
   if (method !== "HEAD" && !cors && random.chance(0.08)) {
     headers.push(["content-type", "application/grpc"]);
-    if (random.chance(0.5)) headers.push(["grpc-timeout", random.pick(["300m", "5S"])]);
+    if (random.chance(0.5)) headers.push(["grpc-timeout", random.pick(["300m", "8S"])]);
   }
   return headers.filter(
     ([name], index) => name !== "content-type" || index === headers.findLastIndex(([other]) => other === name),

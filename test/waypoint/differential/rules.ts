@@ -52,7 +52,9 @@ export interface Rule {
   readonly retries?: { readonly attempts: number; readonly retryOn?: string; readonly perTryTimeout?: string };
   readonly fault?: {
     readonly delay?: { readonly fixedDelay: string; readonly percentage: { readonly value: number } };
-    readonly abort?: { readonly httpStatus: number; readonly percentage: { readonly value: number } };
+    readonly abort?: ({ readonly httpStatus: number } | { readonly grpcStatus: keyof typeof GRPC_STATUS }) & {
+      readonly percentage: { readonly value: number };
+    };
   };
   readonly mirrors?: readonly { readonly destination: Destination["destination"] }[];
   readonly corsPolicy?: {
@@ -66,6 +68,9 @@ export interface Rule {
   };
   readonly headers?: { readonly request?: HeaderOperations; readonly response?: HeaderOperations };
 }
+
+/** Those of gRPC that rules abort with. */
+export const GRPC_STATUS = { PERMISSION_DENIED: 7, UNAVAILABLE: 14 } as const;
 
 /** The name of the rule that answered, if it forwarded. */
 export const RULE_HEADER = "x-rule";
@@ -98,7 +103,7 @@ function matchOf(random: Random): Match {
       ? { authority: random.pick([{ exact: "echo" }, { prefix: "echo" }, { exact: "echo:80" }, { regex: ".*:\\d+" }]) }
       : {}),
     ...(random.chance(0.05) ? { scheme: { exact: random.pick(["http", "https"]) } } : {}),
-    ...(random.chance(0.3) ? { headers: { "x-v": valueMatchOf(random) } } : {}),
+    ...(random.chance(0.3) ? { headers: headersOf(random) } : {}),
     ...(random.chance(0.15) ? { withoutHeaders: { "x-w": valueMatchOf(random) } } : {}),
     ...(random.chance(0.15) ? { queryParams: { [random.pick(["a", "b"])]: valueMatchOf(random) } } : {}),
   };
@@ -108,6 +113,12 @@ function uriOf(random: Random): StringMatch {
   if (random.chance(0.15)) return { regex: random.pick(REGEXES) };
   const path = random.pick(PATHS);
   return random.chance(0.65) ? { prefix: path } : { exact: path };
+}
+
+function headersOf(random: Random): Readonly<Record<string, StringMatch>> {
+  if (random.chance(0.8)) return { "x-v": valueMatchOf(random) };
+  // It is the authority, in HTTP/1 and HTTP/2 alike.
+  return { host: random.pick<StringMatch>([{ exact: "echo" }, { exact: "ECHO" }, { regex: ".*:80" }, {}]) };
 }
 
 function valueMatchOf(random: Random): StringMatch {
@@ -188,7 +199,12 @@ function retries(random: Random): NonNullable<Rule["retries"]> {
 function fault(random: Random): NonNullable<Rule["fault"]> {
   const percentage = { value: random.pick([0, 100]) };
   const delay = { fixedDelay: "0.02s", percentage: { value: 100 } };
-  const abort = random.pick([{ httpStatus: 555 }, { httpStatus: 404 }]);
+  const abort = random.pick([
+    { httpStatus: 555 },
+    { httpStatus: 404 },
+    { grpcStatus: "UNAVAILABLE" as const },
+    { grpcStatus: "PERMISSION_DENIED" as const },
+  ]);
   return {
     ...(random.chance(0.4) ? { delay } : {}),
     abort: { ...abort, percentage },

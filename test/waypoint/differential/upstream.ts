@@ -3,8 +3,20 @@
  * whoever forwards it; what came is kept by `x-diff-id`.
  */
 import { hash } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createH2Server, type Http2Server, type Http2ServerRequest } from "node:http2";
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import {
+  constants,
+  createServer as createH2Server,
+  type Http2Server,
+  type Http2ServerRequest,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 
 export interface Script {
@@ -127,6 +139,10 @@ export class Upstream {
     }
     response.sendDate = false;
     if (script.hints === true) response.writeEarlyHints({ link: "</a.css>; rel=preload" });
+    if (script.cutAt !== undefined && "stream" in request) {
+      cutShort(request.stream, status, headers, body.subarray(0, script.cutAt));
+      return;
+    }
     for (const [name, value] of headers) response.appendHeader(name, value);
     response.statusCode = status;
     response.flushHeaders();
@@ -177,6 +193,14 @@ function refuse(script: Script, response: ServerResponse): void {
 
 export function bodyOf(bytes: number): Buffer {
   return Buffer.alloc(bytes, "0123456789abcdefghijklmnopqrstuvwxyz\n");
+}
+
+/** Not by the ordinary way: a response of that waits for trailers, and Node dies when its stream is gone by then. */
+function cutShort(stream: ServerHttp2Stream, status: number, headers: [string, string][], body: Buffer): void {
+  const fields: OutgoingHttpHeaders = { ":status": status };
+  for (const [name, value] of headers) fields[name] = [fields[name] ?? [], value].flat().map(String);
+  stream.respond(fields);
+  stream.write(body, () => stream.close(constants.NGHTTP2_CANCEL));
 }
 
 function cut(request: Incoming, reset: boolean): void {

@@ -109,13 +109,16 @@ function readDestinations(fields: Fields, context: RuleContext): RouteDestinatio
   return shares(fields, "route", all);
 }
 
-/** One destination gets everything; of several, those without a weight get nothing. */
+/**
+ * One destination gets everything; of several, those without a weight get nothing. They stay all the same: headers of one
+ * destination among several come in another order than those of an only one.
+ */
 export function shares<T extends { readonly weight: number }>(fields: Fields, name: string, all: readonly T[]): T[] {
   if (fields.has(name) && all.length === 0) fields.problem(name, "needs at least one destination");
   if (all.length === 1) return all.map((each) => ({ ...each, weight: 1 }));
-  const kept = all.filter(({ weight }) => weight > 0);
-  if (all.length > 1 && kept.length === 0) fields.problem(name, "weights must not all be 0");
-  return kept;
+  const none = all.every(({ weight }) => weight === 0);
+  if (all.length > 1 && none) fields.problem(name, "weights must not all be 0");
+  return [...all];
 }
 
 export function readHostPort(fields: Fields, name: string, context: RuleContext): HostPort {
