@@ -20,6 +20,8 @@ class TokenBucket {
     tokens_ -= 1;
     return true;
   }
+  // One more event is allowed: something good has happened.
+  void GiveBack() { tokens_ = std::min<double>(burst_, tokens_ + 1); }
 
  private:
   uint32_t burst_;

@@ -370,7 +370,9 @@ std::optional<Http2Connection::Fault> Http2Connection::FaultOf(const FrameHead& 
       if (head.dependency == head.stream) return Fault{"a stream that depends on itself", NGHTTP2_PROTOCOL_ERROR};
       return Spend(control_);
     case h2::kRstStream:
-      return Spend(resets_);
+      if (server_) return Spend(resets_);
+      // A server that resets what we have asked for costs us nothing that asking did not.
+      return Find(static_cast<int32_t>(head.stream)) != nullptr ? std::nullopt : Spend(control_);
     case h2::kWindowUpdate:
       return {};
     default:
@@ -536,6 +538,7 @@ int Http2Connection::OnClose(nghttp2_session*, int32_t id, uint32_t code, void* 
   if (found == connection.streams_.end()) return 0;
   std::unique_ptr<Http2Stream> stream = std::move(found->second);
   connection.closed_.Add(id, stream->remote_ended_);
+  if (code == NGHTTP2_NO_ERROR && stream->end_sent_) connection.resets_.GiveBack();
   connection.streams_.erase(found);
   connection.active_ms_ = connection.context_.loop.now_ms();
   std::erase(connection.writable_, stream.get());

@@ -173,6 +173,8 @@ class Http2Connection : protected ByteStream::Handler {
   bool peer_goes_ = false;
   bool closing_ = false;
   bool ended_ = false;
+  // Of a client: as many more as it has answers that it heard to their end. Applications that give up early are no
+  // attack as long as they do not do so more often than not.
   TokenBucket resets_{200, 20};
   TokenBucket control_{500, 100};
   std::vector<uint8_t> first_;

@@ -275,6 +275,18 @@ TEST_F(Http2ServerTest, RapidResetsEndTheConnection) {
   EXPECT_EQ(server_->open_streams(), 0u);
 }
 
+TEST_F(Http2ServerTest, ResetsAmongAnswersThatAreHeardAreNoAttack) {
+  on_request_ = [this](ServerStream& stream) {
+    if (heard_.back().ends_with(" end")) Answer(stream);
+  };
+  Say(Preface());
+  for (uint32_t id = 1; id < 4'000; id += 4) {
+    Say(Get(id) + Post(id + 2) + Frame(h2::kRstStream, 0, id + 2, U32(h2::kCancel)));
+  }
+  EXPECT_FALSE(stream_->closed);
+  EXPECT_EQ(server_->open_streams(), 0u);
+}
+
 TEST_F(Http2ServerTest, FramesThatDoNothingEndTheConnectionInTheEnd) {
   const std::string floods[] = {
       Frame(h2::kPing, 0, 0, "12345678"), Frame(h2::kSettings, 0, 0, ""), Frame(h2::kPriority, 0, 7, U32(1) + "w"),
