@@ -265,7 +265,9 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
 
   // ---- start ------------------------------------------------------------------------------------------------------
   ads = await startResources(config, state, readiness, log, metrics, drain.signal);
-  const watching = watch.run(drain.signal);
+  // To the very end: a draining agent still tells newborn pods apart.
+  const watchEnd = new AbortController();
+  const watching = watch.run(watchEnd.signal);
   if (config.nriSocket !== undefined) {
     const onSandbox = (uid: string, signal: AbortSignal) => {
       enroller.folderChanged(uid);
@@ -290,13 +292,15 @@ export async function startAgent(config: AgentConfig, parts: AgentParts): Promis
     async close(reason) {
       main.info("draining", { reason, deadline_ms: config.terminationDeadlineMs });
       readiness.task("draining");
-      enroller.stop();
-      folders.close();
+      enroller.drain();
       const { podNamespace: namespace, podName } = config;
       const removed = await isRemoved({ client: kube, namespace, podName, log: main });
       if (removed) await enroller.leaveForGood(AbortSignal.timeout(LEAVE_MS));
       drain.start(reason);
       await engine.drain(config.terminationDeadlineMs);
+      enroller.stop();
+      folders.close();
+      watchEnd.abort();
       await watching;
       clearInterval(hostRefresh);
       direct.close();

@@ -21,7 +21,7 @@ beforeAll(async () => {
   execFileSync("make", ["-s", "-C", BUILD], { stdio: "inherit" });
   folder = mkdtempSync(join(tmpdir(), "weft-nri-"));
   const socket = join(folder, "nri.sock");
-  runtime = spawn(RUNTIME, [socket], { stdio: ["pipe", "pipe", "inherit"] });
+  runtime = spawn(RUNTIME, [socket], { stdio: ["pipe", "pipe", "ignore"] });
   runtime.stdout?.on("data", (text: Buffer) => {
     said += text.toString();
   });

@@ -316,6 +316,32 @@ test("a pod that ran before it was labelled goes on in the clear until it is cap
   expect(calls).toContain("inside /pods/a");
 });
 
+test("a draining agent takes nobody in, and still tells newborn pods apart", async () => {
+  addPod("old", 1n);
+  enroller.start();
+  enroller.drain();
+  calls.length = 0;
+  for (const [uid, labels] of [
+    ["born", {}],
+    ["outside", { [MODE]: "none" }],
+  ] as const) {
+    addPod(uid, 2n, labels);
+    source.all.set(uid, { ...source.pod(uid), status: { phase: "Pending" } } as Pod);
+    folders.all.set(uid, `/pods/${uid}`);
+    enroller.folderChanged(uid);
+  }
+  source.all.delete("old");
+  enroller.reconcile("old");
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(calls).toEqual(["held /pods/born", "outside /pods/outside"]);
+  expect([...bpf.held]).toEqual([1n]);
+  enroller.stop();
+  folders.all.set("later", "/pods/later");
+  enroller.folderChanged("later");
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(calls).toHaveLength(2);
+});
+
 test("newcomers are guarded against while the agent runs, and no longer when none follows", async () => {
   enroller.start();
   expect(bpf.guardedForMs).toBe(10_000);

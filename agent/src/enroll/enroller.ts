@@ -6,7 +6,7 @@
  * What an earlier process captured stays captured until we know whose it is: fail closed over a restart.
  */
 import { Backoff } from "#lib/backoff.ts";
-import { eligibility, isTerminal, wantsDns, wantsExpress } from "#lib/eligibility.ts";
+import { type Eligibility, eligibility, isTerminal, wantsDns, wantsExpress } from "#lib/eligibility.ts";
 import type { Pod } from "#lib/kube/types.ts";
 import { errorText, type Logger } from "#lib/log.ts";
 import { formatSpiffeId } from "#lib/spiffe.ts";
@@ -100,7 +100,7 @@ export class Enroller {
   #turn: NodeJS.Immediate | undefined;
   #lastId: PodId = 0;
   #recheck: NodeJS.Timeout | undefined;
-  #started = false;
+  #phase: "idle" | "running" | "draining" = "idle";
   #adopting = true;
   #startedCount = 0;
   #stoppedCount = 0;
@@ -112,7 +112,7 @@ export class Enroller {
 
   /** To be called once pods and namespaces are known. */
   start(): void {
-    this.#started = true;
+    this.#phase = "running";
     this.#options.folders.rescan();
     for (const pod of this.#options.source.pods()) this.reconcile(pod.metadata.uid ?? "");
     for (const uid of this.#options.folders.uids()) this.#tellOutside(uid);
@@ -122,13 +122,22 @@ export class Enroller {
     this.#recheck.unref();
   }
 
-  /** Stops looking; pods stay as they are, captured and in the kernel's hands. */
-  stop(): void {
-    this.#started = false;
+  /**
+   * Takes nobody in any more and lets nobody go: pods stay as they are, captured and in the kernel's hands. Who is born meanwhile is
+   * still told apart, so that the next agent finds pods of the mesh that have said nothing, and others that were not touched.
+   */
+  drain(): void {
+    this.#phase = "draining";
     clearInterval(this.#recheck);
     clearImmediate(this.#turn);
-    this.#options.newcomers.stop();
     for (const state of this.#states.values()) if (state.state === "pending") clearTimeout(state.timer);
+  }
+
+  /** Stops looking. */
+  stop(): void {
+    this.drain();
+    this.#phase = "idle";
+    this.#options.newcomers.stop();
   }
 
   /**
@@ -153,39 +162,58 @@ export class Enroller {
 
   /** The pod's cgroup folder has come, got or lost its processes, or is gone. */
   folderChanged(uid: string): void {
-    if (!this.#started) return;
+    if (this.#phase === "idle") return;
     const pod = this.#options.source.pod(uid);
     const state = this.#states.get(uid);
     if (pod === undefined) {
       if (this.#options.folders.of(uid) !== undefined) setTimeout(() => this.#tellOutside(uid), UNHEARD_OF_MS).unref();
       return;
     }
-    if (state?.state === "enrolled") this.#checkSandbox(uid, pod, state);
-    else if (state !== undefined) state.eagerUntilMs = performance.now() + EAGER_MS.for;
+    if (state?.state === "enrolled" && this.#phase === "running") this.#checkSandbox(uid, pod, state);
+    else if (state?.state === "pending") state.eagerUntilMs = performance.now() + EAGER_MS.for;
     this.reconcile(uid);
   }
 
   /** Brings one pod to where it belongs now. */
   reconcile(uid: string): void {
-    if (!this.#started) return;
+    if (this.#phase === "idle") return;
     const pod = this.#options.source.pod(uid);
+    if (this.#phase === "draining") {
+      if (pod !== undefined && this.#tellApart(uid, pod).eligible) this.#holdNewborn(uid, pod);
+      return;
+    }
     if (pod === undefined) {
       this.#leave(uid, "pod deleted");
       this.#options.newcomers.say(uid, "outside");
       this.#options.annotator.forget(uid);
       return;
     }
-    const namespaceLabels = this.#options.source.namespaceLabels(pod.metadata.namespace ?? "");
-    const verdict = eligibility({ pod, namespaceLabels, excludedNamespaces: this.#options.excludedNamespaces });
+    const verdict = this.#tellApart(uid, pod);
     if (verdict.eligible) {
       this.#enter(uid, pod);
       return;
     }
     this.#leave(uid, verdict.why);
-    // A namespace that the API has yet to tell of may be of the mesh.
-    if (namespaceLabels !== undefined) this.#options.newcomers.say(uid, "outside");
     if (this.#adopting) this.#releaseUnwanted(uid, pod);
     if (!isTerminal(pod)) this.#options.annotator.set(pod, undefined);
+  }
+
+  /** Whose a pod is, and the kernel is told when it is none of ours. */
+  #tellApart(uid: string, pod: Pod): Eligibility {
+    const { source, newcomers, excludedNamespaces } = this.#options;
+    const namespaceLabels = source.namespaceLabels(pod.metadata.namespace ?? "");
+    const verdict = eligibility({ pod, namespaceLabels, excludedNamespaces });
+    // A namespace that the API has yet to tell of may be of the mesh.
+    if (!verdict.eligible && namespaceLabels !== undefined) newcomers.say(uid, "outside");
+    return verdict;
+  }
+
+  /** Who runs in the clear, and always has, goes on until capture holds. */
+  #holdNewborn(uid: string, pod: Pod): void {
+    const { newcomers } = this.#options;
+    const state = this.#states.get(uid);
+    if (state?.state === "enrolled" || state?.kept !== undefined) return;
+    if (isNewborn(pod) || newcomers.of(uid) === "inside") newcomers.say(uid, "held");
   }
 
   /** The mesh's records of this node's workloads changed: an identity may be another than was assumed. */
@@ -253,7 +281,8 @@ export class Enroller {
   }
 
   #tellOutside(uid: string): void {
-    if (this.#started && this.#options.source.pod(uid) === undefined) this.#options.newcomers.say(uid, "outside");
+    if (this.#phase !== "idle" && this.#options.source.pod(uid) === undefined)
+      this.#options.newcomers.say(uid, "outside");
   }
 
   #enter(uid: string, pod: Pod): void {
@@ -279,10 +308,8 @@ export class Enroller {
             kept: state?.pod.cookie,
           };
     this.#states.set(uid, pending);
-    // Who runs in the clear, and always has, goes on until capture holds.
-    const { newcomers } = this.#options;
-    if (pending.kept === undefined && (isNewborn(pod) || newcomers.of(uid) === "inside")) newcomers.say(uid, "held");
-    if (newcomers.of(uid) === "held") this.#standInLine(uid);
+    this.#holdNewborn(uid, pod);
+    if (this.#options.newcomers.of(uid) === "held") this.#standInLine(uid);
     else this.#attempt(uid, pod, pending);
   }
 
@@ -298,7 +325,7 @@ export class Enroller {
       this.#line.delete(next);
       const pod = this.#options.source.pod(next);
       const state = this.#states.get(next);
-      if (this.#started && pod !== undefined && state?.state === "pending") this.#attempt(next, pod, state);
+      if (this.#phase === "running" && pod !== undefined && state?.state === "pending") this.#attempt(next, pod, state);
       const [another] = this.#line;
       if (another !== undefined) this.#standInLine(another);
     });
