@@ -23,16 +23,28 @@ Result<HeaderMatcher> HeaderMatcher::Compile(const HeaderMatch& match) {
   return matcher;
 }
 
-bool HeaderMatcher::Holds(std::string_view value) const {
-  const bool absent = value.data() == nullptr;
-  if (value_.kind() == StringMatcher::Kind::kPresent) return absent == invert_;
-  if (!invert_) return !absent && value_.Matches(value);
+bool HeaderMatcher::Holds(bool present, bool one_matches) const {
+  if (value_.kind() == StringMatcher::Kind::kPresent) return present != invert_;
+  if (!invert_) return one_matches;
   // What must not match is compared with the empty string when it is missing: `withoutHeaders` of Istio.
-  return !value_.Matches(absent ? std::string_view("") : value);
+  return present ? !one_matches : !value_.Matches("");
 }
 
-bool HeaderMatcher::Matches(const http::RequestHead& request) const { return Holds(FieldOf(request, name_)); }
+bool HeaderMatcher::Matches(const http::RequestHead& request) const {
+  if (!name_.starts_with(':') && name_ != "host") return Matches(request.headers);
+  const std::string_view value = FieldOf(request, name_);
+  const bool present = value.data() != nullptr;
+  return Holds(present, present && value_.Matches(value));
+}
 
-bool HeaderMatcher::Matches(const http::HeaderMap& headers) const { return Holds(headers.Joined(name_)); }
+bool HeaderMatcher::Matches(const http::HeaderMap& headers) const {
+  bool present = false;
+  for (const http::Header& each : headers) {
+    if (each.name != name_) continue;
+    present = true;
+    if (value_.Matches(each.value)) return Holds(true, true);
+  }
+  return Holds(present, false);
+}
 
 }  // namespace weft::l7

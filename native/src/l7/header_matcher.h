@@ -11,7 +11,8 @@ namespace weft::l7 {
 
 class HeaderMatch;  // proto/l7.proto
 
-// A compiled HeaderMatch. Values of several lines are joined by "," first. The pseudo-headers are taken too.
+// A compiled HeaderMatch. Of several lines each is compared by itself, and one that matches is enough: as in Envoy. The
+// pseudo-headers are taken too.
 class HeaderMatcher {
  public:
   static Result<HeaderMatcher> Compile(const HeaderMatch& match);
@@ -19,7 +20,7 @@ class HeaderMatcher {
   bool Matches(const http::HeaderMap& headers) const;
 
  private:
-  bool Holds(std::string_view value) const;
+  bool Holds(bool present, bool one_matches) const;
 
   std::string name_;
   StringMatcher value_ = StringMatcher::Exact({});

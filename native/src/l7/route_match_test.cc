@@ -60,14 +60,26 @@ TEST_F(MatchTest, AHeaderThatMustNotMatchIsTheEmptyStringWhenItIsMissing) {
   EXPECT_FALSE(Holds(match));
 }
 
-TEST_F(MatchTest, LinesOfOneHeaderAreComparedJoined) {
+TEST_F(MatchTest, LinesOfOneHeaderAreComparedOneByOne) {
   request_.headers.Add("x-v", "a");
   request_.headers.Add("x-v", "b");
   HttpMatch match;
   HeaderMatch* header = match.add_headers();
   header->set_name("x-v");
-  header->mutable_value()->set_exact("a,b");
-  EXPECT_TRUE(Holds(match));
+  for (const char* value : {"a", "b"}) {
+    header->mutable_value()->set_exact(value);
+    header->set_invert(false);
+    EXPECT_TRUE(Holds(match));
+    header->set_invert(true);
+    EXPECT_FALSE(Holds(match));
+  }
+  for (const char* value : {"a,b", "a, b", ""}) {
+    header->mutable_value()->set_exact(value);
+    header->set_invert(false);
+    EXPECT_FALSE(Holds(match));
+    header->set_invert(true);
+    EXPECT_TRUE(Holds(match));
+  }
 }
 
 TEST_F(MatchTest, QueryParametersAreComparedAsTheyAreWritten) {

@@ -83,6 +83,7 @@ void Router::Start(const Request& request) {
   }
   if (request_ended_) OnRequestComplete();
   StartAttempt();
+  StartMirrors();
 }
 
 void Router::OnRequestBody(std::span<const uint8_t> bytes, bool end) {
@@ -122,8 +123,10 @@ void Router::OnRequestComplete() {
   StartMirrors();
 }
 
+// What goes nowhere is not mirrored either: as in Envoy, a copy is made of a request that is whole and on its way.
 void Router::StartMirrors() {
-  if (mirrors_.empty() || !buffer_.whole()) return;
+  if (mirrors_.empty() || !request_ended_ || !buffer_.whole()) return;
+  if (upstream_.idle() || draining_ || stopped_) return;
   for (const MirrorProgram* each : mirrors_) {
     const std::shared_ptr<upstream::Cluster> cluster = services_.clusters.Find(each->cluster);
     if (!cluster) continue;

@@ -305,6 +305,24 @@ TEST_F(RouterTest, MirrorsAWholeRequestAndForgetsIt) {
   EXPECT_EQ(records_.size(), 1u);
 }
 
+TEST_F(RouterTest, MirrorsNothingOfARequestThatGoesNowhere) {
+  Route& route = AddRoute();
+  AddRetries(route, {CONNECT_FAILURE});
+  Mirror* const mirror = route.mutable_forward()->add_mirrors();
+  mirror->set_cluster("shadow");
+  mirror->set_share_ppm(1'000'000);
+  cluster("shadow");
+  cluster().endpoints.clear();
+  Publish();
+  FakeServerStream& bare = Ask();
+  EXPECT_EQ(bare.status, 503);
+  EXPECT_EQ(record().flags, "UH");
+  FakeServerStream& whole = Ask({.method = "POST", .end = false});
+  On([&] { whole.Body("body", true); });
+  EXPECT_EQ(whole.status, 503);
+  EXPECT_EQ(cluster("shadow").requests(), 0u);
+}
+
 TEST_F(RouterTest, AnswersForStreamsThatAreIdle) {
   settings_.stream_idle_ms = 20;
   AddRoute();
