@@ -99,6 +99,34 @@ spec: {accessLogging: [{providers: [{name: envoy}]}]}
     await bed.becomes("the way back", ({ status }) => status === 200, "/local");
   });
 
+  it("has buckets for descriptors, which only what is one takes of", async () => {
+    const descriptors = `
+  - ${INSERT}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: envoy.filters.http.local_ratelimit
+        typed_config:
+          "@type": ${LOCAL}
+          stat_prefix: s
+          token_bucket: {max_tokens: 1000, fill_interval: 3600s}
+          filter_enabled: ${ALWAYS}
+          filter_enforced: ${ALWAYS}
+          descriptors:
+          - entries: [{key: PATH, value: /rare}]
+            token_bucket: {max_tokens: 2, fill_interval: 3600s}
+  - applyTo: VIRTUAL_HOST
+    match: {context: ANY, routeConfiguration: {vhost: {name: "inbound|http|8080", route: {action: ANY}}}}
+    patch: {operation: MERGE, value: {rate_limits: [{actions: [{request_headers: {header_name: ":path", descriptor_key: PATH}}]}]}}`;
+    await bed.apply(filter("described", WEB, descriptors));
+    const refused = await bed.becomes("the limit", ({ status }) => status === 429, "/rare");
+    expect(refused.body).toBe("local_rate_limited");
+    for (let i = 0; i < 3; ++i) expect((await bed.ask("/common")).status).toBe(200);
+    expect((await bed.ask("/rare")).status).toBe(429);
+    await bed.kubectl("delete", "envoyfilter", "-n", "shop", "described");
+    await bed.becomes("the way back", ({ status }) => status === 200, "/rare");
+  });
+
   it("gives routes buckets of their own", async () => {
     await bed.apply(`apiVersion: networking.istio.io/v1
 kind: VirtualService

@@ -211,7 +211,7 @@ Result<std::unique_ptr<const RouteProgram>> CompileRoute(const Route& from) {
   }
   if (from.has_rate_limits()) {
     auto limits = security::RateLimitProgram::Compile(from.rate_limits());
-    if (!limits) return limits.error();
+    if (!limits) return At("rate limits", limits.error());
     program->rate_limits = std::move(*limits);
   }
   if (from.has_authorizer()) {
@@ -371,7 +371,7 @@ Result<std::shared_ptr<const ChainParts>> CompileChain(const Chain& from, const 
   }
   if (from.has_rate_limits()) {
     auto limits = security::RateLimitProgram::Compile(from.rate_limits());
-    if (!limits) return limits.error();
+    if (!limits) return At("rate limits", limits.error());
     parts->rate_limits = std::move(*limits);
   }
   parts->policies.assign(from.policies().begin(), from.policies().end());

@@ -25,6 +25,16 @@ Result<std::shared_ptr<const LocalLimit>> CompileLocal(const l7::LocalRateLimit&
       std::make_shared<LocalLimit>(from.tokens(), std::max(from.tokens_per_fill(), 1u), from.fill_interval_ms());
   if (from.status() != 0) limit->status = static_cast<uint16_t>(from.status());
   limit->enabled_ppm = from.enabled_ppm();
+  limit->spare_own_bucket = from.spare_own_bucket();
+  for (const l7::DescriptorBucket& each : from.descriptors()) {
+    if (each.tokens() == 0 || each.fill_interval_ms() == 0) {
+      return Error{EINVAL, "a descriptor of a local rate limit needs tokens and a fill interval"};
+    }
+    LimitDescriptor descriptor;
+    for (const auto& entry : each.entries()) descriptor.emplace_back(entry.key(), entry.value());
+    limit->descriptors.push_back(std::make_unique<DescriptorLimit>(
+        std::move(descriptor), each.tokens(), std::max(each.tokens_per_fill(), 1u), each.fill_interval_ms()));
+  }
   for (const l7::HeaderValue& each : from.response_headers().set())
     limit->response_headers.emplace_back(each.name(), each.value());
   for (const l7::HeaderValue& each : from.response_headers().add())
@@ -66,6 +76,19 @@ Result<LimitEntry> CompileEntry(const l7::RateLimitEntry& from) {
   return Error{EINVAL, "rate limit entry \"" + from.key() + "\" has no value that is known here"};
 }
 
+Status CompileDescriptors(const google::protobuf::RepeatedPtrField<l7::RateLimitDescriptor>& from,
+                          std::vector<std::vector<LimitEntry>>& into) {
+  for (const l7::RateLimitDescriptor& descriptor : from) {
+    std::vector<LimitEntry>& entries = into.emplace_back();
+    for (const l7::RateLimitEntry& each : descriptor.entries()) {
+      Result<LimitEntry> entry = CompileEntry(each);
+      if (!entry) return entry.error();
+      entries.push_back(std::move(*entry));
+    }
+  }
+  return Ok{};
+}
+
 class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
  public:
   RateLimitFilter(std::shared_ptr<const RateLimitProgram> chain, std::shared_ptr<const RateLimitProgram> route)
@@ -81,7 +104,8 @@ class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
     const LocalLimit* local = route_ != nullptr && route_->local ? route_->local.get()
                               : chain_ != nullptr                ? chain_->local.get()
                                                                  : nullptr;
-    if (local != nullptr && context.Random() % kMillion < local->enabled_ppm && !local->bucket.Take(context.now_ms())) {
+    if (local != nullptr && context.Random() % kMillion < local->enabled_ppm &&
+        !local->Take(LocalDescriptors(*local), context.now_ms())) {
       RefuseLocally(*local);
       return l7::Next::kDone;
     }
@@ -95,7 +119,14 @@ class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
       const GlobalLimit& global = *globals_[asked_++];
       pb::RateLimitRequest request;
       request.set_domain(global.domain);
-      for (const std::vector<LimitEntry>& descriptor : global.descriptors) AddDescriptor(descriptor, request);
+      for (const LimitDescriptor& descriptor : DescriptorsOf(global.descriptors)) {
+        pb::RateLimitDescriptor* added = request.add_descriptors();
+        for (const auto& [key, value] : descriptor) {
+          pb::RateLimitDescriptor::Entry* entry = added->add_entries();
+          entry->set_key(key);
+          entry->set_value(value);
+        }
+      }
       if (request.descriptors_size() == 0) continue;
       call_ = std::make_unique<ServiceCall>(context_->loop(), static_cast<ServiceCall::Owner&>(*this),
                                             CallRequest{.path = std::string(kShouldRateLimitPath),
@@ -110,18 +141,33 @@ class RateLimitFilter final : public l7::Filter, private ServiceCall::Owner {
     return false;
   }
 
-  // An entry without a value leaves its whole descriptor out, unless only itself is to be.
-  void AddDescriptor(const std::vector<LimitEntry>& entries, pb::RateLimitRequest& request) {
-    pb::RateLimitDescriptor descriptor;
-    for (const LimitEntry& entry : entries) {
-      const std::optional<std::string> value = ValueOf(entry);
-      if (!value && entry.skip_if_absent) continue;
-      if (!value) return;
-      pb::RateLimitDescriptor::Entry* added = descriptor.add_entries();
-      added->set_key(entry.key);
-      added->set_value(*value);
+  std::vector<LimitDescriptor> LocalDescriptors(const LocalLimit& local) {
+    if (local.descriptors.empty()) return {};
+    const bool own = route_ != nullptr && !route_->local_descriptors.empty();
+    if (own) return DescriptorsOf(route_->local_descriptors);
+    return chain_ == nullptr ? std::vector<LimitDescriptor>() : DescriptorsOf(chain_->local_descriptors);
+  }
+
+  std::vector<LimitDescriptor> DescriptorsOf(const std::vector<std::vector<LimitEntry>>& all) {
+    std::vector<LimitDescriptor> descriptors;
+    for (const std::vector<LimitEntry>& entries : all) {
+      if (LimitDescriptor descriptor = DescriptorOf(entries); !descriptor.empty()) {
+        descriptors.push_back(std::move(descriptor));
+      }
     }
-    if (descriptor.entries_size() > 0) *request.add_descriptors() = std::move(descriptor);
+    return descriptors;
+  }
+
+  // An entry without a value leaves its whole descriptor out, unless only itself is to be.
+  LimitDescriptor DescriptorOf(const std::vector<LimitEntry>& entries) {
+    LimitDescriptor descriptor;
+    for (const LimitEntry& entry : entries) {
+      std::optional<std::string> value = ValueOf(entry);
+      if (!value && entry.skip_if_absent) continue;
+      if (!value) return {};
+      descriptor.emplace_back(entry.key, std::move(*value));
+    }
+    return descriptor;
   }
 
   std::optional<std::string> ValueOf(const LimitEntry& entry) {
@@ -226,6 +272,16 @@ bool SharedBucket::Take(uint64_t now_ms) {
   }
 }
 
+bool LocalLimit::Take(const std::vector<LimitDescriptor>& asked, uint64_t now_ms) const {
+  bool some = false;
+  for (const auto& each : descriptors) {
+    if (std::ranges::find(asked, each->descriptor) == asked.end()) continue;
+    some = true;
+    if (!each->bucket.Take(now_ms)) return false;
+  }
+  return (some && spare_own_bucket) || bucket.Take(now_ms);
+}
+
 Result<std::shared_ptr<const RateLimitProgram>> RateLimitProgram::Compile(const l7::RateLimits& limits) {
   auto program = std::make_shared<RateLimitProgram>();
   if (limits.has_local()) {
@@ -240,14 +296,10 @@ Result<std::shared_ptr<const RateLimitProgram>> RateLimitProgram::Compile(const 
     global.authority = from.authority().empty() ? from.cluster() : from.authority();
     global.timeout_ms = from.timeout_ms() == 0 ? kDefaultTimeoutMs : from.timeout_ms();
     global.fail_closed = from.fail_closed();
-    for (const l7::RateLimitDescriptor& descriptor : from.descriptors()) {
-      std::vector<LimitEntry>& entries = global.descriptors.emplace_back();
-      for (const l7::RateLimitEntry& each : descriptor.entries()) {
-        Result<LimitEntry> entry = CompileEntry(each);
-        if (!entry) return entry.error();
-        entries.push_back(std::move(*entry));
-      }
-    }
+    if (Status status = CompileDescriptors(from.descriptors(), global.descriptors); !status) return status.error();
+  }
+  if (Status status = CompileDescriptors(limits.local_descriptors(), program->local_descriptors); !status) {
+    return status.error();
   }
   return std::shared_ptr<const RateLimitProgram>(std::move(program));
 }

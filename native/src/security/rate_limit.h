@@ -33,10 +33,25 @@ class SharedBucket {
   std::atomic<uint64_t> state_;  // fill number << 32 | tokens left
 };
 
+// Keys and values, in the order of their actions.
+using LimitDescriptor = std::vector<std::pair<std::string, std::string>>;
+
+struct DescriptorLimit {
+  DescriptorLimit(LimitDescriptor which, uint32_t tokens, uint32_t per_fill, uint64_t interval_ms)
+      : descriptor(std::move(which)), bucket(tokens, per_fill, interval_ms) {}
+  LimitDescriptor descriptor;
+  SharedBucket bucket;
+};
+
 struct LocalLimit {
   LocalLimit(uint32_t tokens, uint32_t per_fill, uint64_t interval_ms) : bucket(tokens, per_fill, interval_ms) {}
-  // The one thing of a program that changes: it counts.
+  // Takes a token of every bucket that a request with these descriptors falls into. False: one is empty.
+  bool Take(const std::vector<LimitDescriptor>& descriptors, uint64_t now_ms) const;
+
+  // The buckets are the one thing of a program that changes: they count.
   mutable SharedBucket bucket;
+  std::vector<std::unique_ptr<DescriptorLimit>> descriptors;
+  bool spare_own_bucket = false;
   uint16_t status = 429;
   uint32_t enabled_ppm = 1'000'000;
   std::vector<std::pair<std::string, std::string>> response_headers;
@@ -62,6 +77,7 @@ struct GlobalLimit {
 // A compiled RateLimits.
 struct RateLimitProgram {
   std::shared_ptr<const LocalLimit> local;
+  std::vector<std::vector<LimitEntry>> local_descriptors;
   std::vector<GlobalLimit> global;
 
   static Result<std::shared_ptr<const RateLimitProgram>> Compile(const l7::RateLimits& limits);

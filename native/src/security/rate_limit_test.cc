@@ -40,6 +40,36 @@ TEST(RateLimitProgramTest, RefusesABucketThatNeverFills) {
   EXPECT_FALSE(RateLimitProgram::Compile(limits).has_value());
   limits.mutable_local()->set_fill_interval_ms(1000);
   EXPECT_TRUE(RateLimitProgram::Compile(limits).has_value());
+  limits.mutable_local()->add_descriptors()->set_tokens(5);
+  EXPECT_FALSE(RateLimitProgram::Compile(limits).has_value());
+}
+
+TEST(LocalLimitTest, TakesATokenOfEveryDescriptorThatARequestIs) {
+  l7::RateLimits limits;
+  l7::LocalRateLimit& local = *limits.mutable_local();
+  local.set_tokens(3);
+  local.set_fill_interval_ms(1000);
+  l7::DescriptorBucket& dear = *local.add_descriptors();
+  dear.set_tokens(1);
+  dear.set_fill_interval_ms(1000);
+  l7::DescriptorBucket::Entry& entry = *dear.add_entries();
+  entry.set_key("path");
+  entry.set_value("/dear");
+  const LimitDescriptor is_dear{{"path", "/dear"}}, other{{"path", "/"}}, longer{{"path", "/dear"}, {"a", "b"}};
+  const auto program = *RateLimitProgram::Compile(limits);
+  EXPECT_TRUE(program->local->Take({other, is_dear}, 5));
+  EXPECT_FALSE(program->local->Take({is_dear}, 5));
+  EXPECT_TRUE(program->local->Take({longer}, 5));
+  EXPECT_TRUE(program->local->Take({}, 5));
+  EXPECT_FALSE(program->local->Take({other}, 5));
+
+  local.set_spare_own_bucket(true);
+  local.mutable_descriptors(0)->set_tokens(5);
+  const auto sparing = *RateLimitProgram::Compile(limits);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(sparing->local->Take({is_dear}, 5));
+  EXPECT_FALSE(sparing->local->Take({is_dear}, 5));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(sparing->local->Take({}, 5));
+  EXPECT_FALSE(sparing->local->Take({}, 5));
 }
 
 }  // namespace

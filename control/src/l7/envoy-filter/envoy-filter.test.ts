@@ -96,6 +96,41 @@ describe("EnvoyFilter", () => {
     expect(limits([host]).chain).toBeUndefined();
   });
 
+  it("gives descriptors buckets of their own, for what hosts, routes or the filter itself say that requests are", () => {
+    const descriptor = { entries: [{ key: "generic_key", value: "host" }], token_bucket: { ...BUCKET, max_tokens: 1 } };
+    const config = { token_bucket: BUCKET, filter_enabled: ALWAYS, filter_enforced: ALWAYS, descriptors: [descriptor] };
+    const said = (of: { localDescriptors: { entries: { value: { value?: unknown } }[] }[] } | undefined) =>
+      of?.localDescriptors.map(({ entries }) => entries[0]?.value.value);
+    const host = actions("VIRTUAL_HOST", key("host"));
+    const plain = limits([local({ ...config, always_consume_default_token_bucket: false }), host]);
+    expect(plain.chain?.local).toMatchObject({
+      tokens: 4,
+      spareOwnBucket: true,
+      descriptors: [{ entries: [{ key: "generic_key", value: "host" }], tokens: 1, tokensPerFill: 2 }],
+    });
+    expect(said(plain.chain)).toEqual(["host"]);
+    const routed = limits([local(config), host, actions("HTTP_ROUTE", { route: key("route") }, "a")]);
+    expect(said(routed.chain)).toEqual([]);
+    expect(said(ofRoute(routed, "a"))).toEqual(["route"]);
+    expect(said(ofRoute(routed, "b"))).toEqual(["host"]);
+    const own = limits([
+      local({ ...config, ...key("own") }),
+      host,
+      actions("HTTP_ROUTE", { route: key("route") }, "a"),
+    ]);
+    expect(said(own.chain)).toEqual(["own"]);
+    expect(said(ofRoute(own, "a"))).toEqual(["own"]);
+    const typed = { "@type": LOCAL, ...config };
+    const perRoute = actions("HTTP_ROUTE", {
+      typed_per_filter_config: { "envoy.filters.http.local_ratelimit": typed },
+    });
+    const ofRoutes = limits([local({}), host, perRoute]);
+    expect(said(ofRoutes.chain)).toEqual(["host"]);
+    expect(ofRoute(ofRoutes, "x")?.local?.descriptors).toHaveLength(1);
+    // Who has no descriptors need not know what requests are.
+    expect(said(limits([bucket(), host]).chain)).toEqual([]);
+  });
+
   it("keeps to the port of the virtual host", () => {
     const match = { context: "SIDECAR_INBOUND", routeConfiguration: { vhost: { name: "inbound|http|80" } } };
     const patch = { ...actions("VIRTUAL_HOST", key("host")), match };
@@ -145,8 +180,16 @@ describe("EnvoyFilter", () => {
       "spec.configPatches[0].patch.value.typed_config.filter_enabled: must have a default_value",
     ],
     [
-      { ...TARGETS, configPatches: [local({ descriptors: [] })] },
-      "spec.configPatches[0].patch.value.typed_config.descriptors: unknown field",
+      { ...TARGETS, configPatches: [local({ max_dynamic_descriptors: 5 })] },
+      "spec.configPatches[0].patch.value.typed_config.max_dynamic_descriptors: unknown field",
+    ],
+    [
+      { ...TARGETS, configPatches: [local({ descriptors: [{ entries: [{ key: "k" }], token_bucket: BUCKET }] })] },
+      "spec.configPatches[0].patch.value.typed_config.descriptors[0].entries[0].value: is required",
+    ],
+    [
+      { ...TARGETS, configPatches: [local({ descriptors: [{ entries: [{ key: "k", value: "v" }] }] })] },
+      "spec.configPatches[0].patch.value.typed_config.descriptors[0].token_bucket: is required",
     ],
     [
       { ...TARGETS, configPatches: [global({ rate_limit_service: cluster("rate_limit_cluster") })] },

@@ -20,6 +20,8 @@ export interface PatchScope {
 export interface LimitPatch {
   readonly scope: PatchScope;
   readonly local?: LocalRateLimit;
+  /** Of `local`, in place of what virtual hosts and routes say. */
+  readonly localActions?: readonly RateLimitDescriptor[];
   readonly service?: RateLimitService;
   readonly descriptors?: readonly RateLimitDescriptor[];
 }
@@ -100,8 +102,7 @@ function readFilter(match: Fields | undefined, patch: Fields | undefined): Limit
     return [];
   }
   if (wanted === LOCAL_FILTER) {
-    const local = readLocalRateLimit(typed);
-    return local === undefined ? [] : [{ scope, local }];
+    return localPatches(scope, typed);
   }
   if (wanted === GLOBAL_FILTER) {
     const service = readRateLimitService(typed);
@@ -128,8 +129,7 @@ function readRoutes(
   const filters = value.object("typed_per_filter_config");
   const typed = filters?.object(LOCAL_FILTER);
   filters?.refuseUnknown();
-  const local = typed && readLocalRateLimit(typed);
-  if (local !== undefined) patches.push({ scope, local });
+  if (typed !== undefined) patches.push(...localPatches(scope, typed));
   const action = kind === "HTTP_ROUTE" ? value.object("route") : undefined;
   for (const holder of [value, action]) {
     const descriptors = holder?.has("rate_limits") ? readRateLimits(holder) : [];
@@ -138,6 +138,11 @@ function readRoutes(
   action?.refuseUnknown();
   value.refuseUnknown();
   return patches;
+}
+
+function localPatches(scope: PatchScope, typed: Fields): LimitPatch[] {
+  const read = readLocalRateLimit(typed);
+  return read === undefined ? [] : [{ scope, local: read.local, localActions: read.actions }];
 }
 
 function readScope(kind: "VIRTUAL_HOST" | "HTTP_ROUTE", match: Fields | undefined): PatchScope {

@@ -3,6 +3,8 @@ import { create } from "@bufbuild/protobuf";
 import {
   type GlobalRateLimit,
   GlobalRateLimitSchema,
+  type LocalRateLimit,
+  type RateLimitDescriptor,
   type RateLimits,
   RateLimitsSchema,
   type Route,
@@ -31,30 +33,53 @@ export function limitsOfPort(patches: readonly LimitPatch[], port: number, clust
   const asked = new Map(services.map((service) => [service, cluster(service.service)]));
   // A route's own descriptors are in the place of its host's, so that each route must be told when one has some.
   const perRoute = ofRoutes.some(({ descriptors }) => descriptors !== undefined);
-  const chain = message(ofChain, perRoute ? [] : ofChain, asked);
+  const byDescriptor = here.some(({ local }) => (local?.descriptors.length ?? 0) > 0);
+  const chainLocal = ofChain.findLast(({ local }) => local !== undefined);
+  const chain = message(chainLocal?.local, descriptorsOf(perRoute ? [] : ofChain), asked, (described) =>
+    byDescriptor ? actionsOf(chainLocal, described) : [],
+  );
   if (ofRoutes.length === 0) return { chain, ofRoute: undefined };
   return {
     chain,
     ofRoute: (route) => {
       const own = ofRoutes.filter(({ scope }) => scope.route?.name === undefined || scope.route.name === route.name);
       const described = own.some(({ descriptors }) => descriptors !== undefined);
-      const rateLimits = message(own, described ? own : perRoute ? ofChain : [], asked);
+      const local = own.findLast((each) => each.local !== undefined);
+      const rateLimits = message(
+        local?.local,
+        descriptorsOf(described ? own : perRoute ? ofChain : []),
+        asked,
+        (descriptors) => (byDescriptor ? actionsOf(local ?? chainLocal, descriptors) : []),
+      );
       return rateLimits === undefined ? route : { ...route, rateLimits };
     },
   };
 }
 
+function descriptorsOf(patches: readonly LimitPatch[]): RateLimitDescriptor[] {
+  return patches.flatMap(({ descriptors }) => descriptors ?? []);
+}
+
+/** What a filter says itself is in the place of what hosts and routes say. */
+function actionsOf(
+  filter: LimitPatch | undefined,
+  described: readonly RateLimitDescriptor[],
+): readonly RateLimitDescriptor[] {
+  const own = filter?.localActions ?? [];
+  return own.length > 0 ? own : described;
+}
+
 function message(
-  locals: readonly LimitPatch[],
-  described: readonly LimitPatch[],
+  local: LocalRateLimit | undefined,
+  descriptors: RateLimitDescriptor[],
   asked: ReadonlyMap<RateLimitService, string>,
+  localActions: (descriptors: readonly RateLimitDescriptor[]) => readonly RateLimitDescriptor[],
 ): RateLimits | undefined {
-  const local = locals.findLast((each) => each.local !== undefined)?.local;
-  const descriptors = described.flatMap((each) => each.descriptors ?? []);
   const global =
     descriptors.length === 0 ? [] : [...asked].map(([service, name]) => globalOf(service, name, descriptors));
-  if (local === undefined && global.length === 0) return undefined;
-  return create(RateLimitsSchema, { ...(local === undefined ? {} : { local }), global });
+  const localDescriptors = [...localActions(descriptors)];
+  if (local === undefined && global.length + localDescriptors.length === 0) return undefined;
+  return create(RateLimitsSchema, { ...(local === undefined ? {} : { local }), global, localDescriptors });
 }
 
 function globalOf(
