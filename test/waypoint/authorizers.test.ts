@@ -150,6 +150,12 @@ spec: {accessLogging: [{providers: [{name: envoy}]}]}
     await bed.apply(policy("marker", "DENY", "{to: [{operation: {paths: [/marker]}}]}"));
     await bed.becomes("the marker", ({ status }) => status === 403, "/marker");
     expect((await bed.ask("/quiet")).status).toBe(200);
+    // What the dry run would have done shows under Istio's name for it.
+    const tried = 'envoy_http_inbound_0_0_0_0_8080_rbac{authz_dry_run_action="deny",authz_dry_run_result=';
+    await eventually("the denial that was none", async () => {
+      const page = await bed.scrape();
+      return page.includes(`${tried}"denied"} 1`) && page.includes(`${tried}"allowed"} `);
+    });
     await bed.kubectl("delete", "authorizationpolicy", "-n", "shop", "audit", "dry", "marker");
   });
 

@@ -194,7 +194,8 @@ void Exchange::GiveBackIfOver() {
 
 // Somebody will read all of the record.
 bool Exchange::in_detail() const {
-  return record_.telemetry != nullptr && (record_.telemetry->records || trace_.span.sampled.value_or(false));
+  return record_.telemetry != nullptr &&
+         (record_.telemetry->records || record_.has_dry_run() || trace_.span.sampled.value_or(false));
 }
 
 void Exchange::WriteRecord() {

@@ -66,6 +66,10 @@ class Exchange final : public http::ServerStream::Handler, private FilterContext
   upstream::ClusterSet& clusters() override { return services_.clusters; }
   LoopContext& loop() override { return services_.context; }
   void SetFlag(Flag flag) override { record_.flags.Set(flag); }
+  void NoteDryRun(std::string_view deny, std::string_view allow) override {
+    record_.dry_run_deny = deny;
+    record_.dry_run_allow = allow;
+  }
   const security::VerifiedToken* token() const override { return token_.get(); }
   void SetToken(std::shared_ptr<const security::VerifiedToken> token) override { token_ = std::move(token); }
   void AddResponseHeader(std::string_view name, std::string_view value) override;

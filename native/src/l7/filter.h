@@ -51,6 +51,8 @@ class FilterContext {
   virtual LoopContext& loop() = 0;
 
   virtual void SetFlag(Flag flag) = 0;
+  // What policies that are only tried would have said (RequestRecord::dry_run_*). Texts of arena().
+  virtual void NoteDryRun(std::string_view deny, std::string_view allow) = 0;
   // What the token said, once JWT has run. Null: no valid token.
   virtual const security::VerifiedToken* token() const = 0;
   virtual void SetToken(std::shared_ptr<const security::VerifiedToken> token) = 0;

@@ -59,6 +59,10 @@ struct RequestRecord {
   std::string_view destination;                            // name of the Destination
   const telemetry::TelemetryProgram* telemetry = nullptr;  // in force; null: none
 
+  // What policies of each action that are only tried would have said: "denied" or "allowed", then, where one of them
+  // matched, which one, as in `details`. Empty: there are none.
+  std::string_view dry_run_deny, dry_run_allow;
+
   // TCP: what OnTcpProgress has told already of bytes_received and bytes_sent.
   uint64_t reported_received = 0;
   uint64_t reported_sent = 0;
@@ -72,6 +76,8 @@ struct RequestRecord {
   // What Telemetry asks for, by name; absent headers are left out.
   std::vector<std::pair<std::string_view, std::string_view>> request_headers;
   std::vector<std::pair<std::string_view, std::string_view>> response_headers;
+
+  bool has_dry_run() const { return !dry_run_deny.empty() || !dry_run_allow.empty(); }
 };
 
 // Takes the records of one loop. Must not block.

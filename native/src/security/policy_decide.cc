@@ -162,8 +162,11 @@ std::optional<size_t> PolicyProgram::MatchingRule(const PolicySubject& subject) 
 
 std::string PolicyDecision::Details() const {
   if (policy == nullptr) return "rbac_access_denied_matched_policy[none]";
-  return "rbac_access_denied_matched_policy[ns[" + policy->namespace_name + "]-policy[" + policy->short_name +
-         "]-rule[" + std::to_string(rule) + "]]";
+  return "rbac_access_denied_matched_policy[" + RuleId() + "]";
+}
+
+std::string PolicyDecision::RuleId() const {
+  return "ns[" + policy->namespace_name + "]-policy[" + policy->short_name + "]-rule[" + std::to_string(rule) + "]";
 }
 
 PolicyDecision Decide(const std::vector<std::shared_ptr<const PolicyProgram>>& policies, const PolicySubject& subject,
@@ -182,6 +185,21 @@ PolicyDecision Decide(const std::vector<std::shared_ptr<const PolicyProgram>>& p
     if (const std::optional<size_t> rule = FirstRule(*policy, subject, evaluation)) return {true, policy.get(), *rule};
   }
   return {false, nullptr, 0};
+}
+
+std::string DryRunResult(const std::vector<std::shared_ptr<const PolicyProgram>>& policies,
+                         const PolicySubject& subject, PolicyAction action) {
+  const Evaluation evaluation(subject);
+  const bool deny = action == PolicyAction::kDeny;
+  bool some = false;
+  for (const auto& policy : policies) {
+    if (!policy->dry_run || policy->action != action) continue;
+    some = true;
+    const std::optional<size_t> rule = FirstRule(*policy, subject, evaluation);
+    if (rule) return (deny ? "denied " : "allowed ") + PolicyDecision{!deny, policy.get(), *rule}.RuleId();
+  }
+  if (!some) return {};
+  return deny ? "allowed" : "denied";
 }
 
 }  // namespace weft::security

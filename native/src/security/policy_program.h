@@ -99,11 +99,18 @@ struct PolicyDecision {
   size_t rule = 0;
   // "rbac_access_denied_matched_policy[...]".
   std::string Details() const;
+  // "ns[...]-policy[...]-rule[...]". Only where there is a policy.
+  std::string RuleId() const;
 };
 
 // DENY, then ALLOW; CUSTOM and AUDIT do not decide here. `dry_run` picks which policies count: those in force, or those
 // that are only tried.
 PolicyDecision Decide(const std::vector<std::shared_ptr<const PolicyProgram>>& policies, const PolicySubject& subject,
                       bool dry_run);
+
+// What policies of `action` (DENY or ALLOW) that are only tried would have said by themselves: "denied" or "allowed",
+// then, where one of them matched, which one. Empty: there are none.
+std::string DryRunResult(const std::vector<std::shared_ptr<const PolicyProgram>>& policies,
+                         const PolicySubject& subject, PolicyAction action);
 
 }  // namespace weft::security

@@ -174,6 +174,29 @@ TEST_F(PolicyTest, DryRunPoliciesDecideOnlyAmongThemselves) {
   EXPECT_FALSE(Ask({deny}, true).allowed);
 }
 
+TEST_F(PolicyTest, TriedPoliciesSayWhatTheyWouldHaveDone) {
+  const PolicySubject subject{.connection = info_,
+                              .remote = info_.remote.ip,
+                              .destination = *SocketAddress::Parse("10.96.0.1:80"),
+                              .request = &request_,
+                              .token = nullptr};
+  const auto tried = [&](const l7::Policy& policy) {
+    const PolicyAction action = policy.action() == l7::Policy::DENY ? PolicyAction::kDeny : PolicyAction::kAllow;
+    return DryRunResult({*PolicyProgram::Compile(policy)}, subject, action);
+  };
+  l7::Policy deny = Policy(l7::Policy::DENY, "shop/no"), allow = Policy(l7::Policy::ALLOW, "shop/yes");
+  deny.add_rules();
+  EXPECT_EQ(tried(deny), "");
+  deny.set_dry_run(true);
+  EXPECT_EQ(tried(deny), "denied ns[shop]-policy[no]-rule[0]");
+  deny.mutable_rules(0)->add_to()->add_ports(81);
+  EXPECT_EQ(tried(deny), "allowed");
+  allow.set_dry_run(true);
+  EXPECT_EQ(tried(allow), "denied");
+  allow.add_rules();
+  EXPECT_EQ(tried(allow), "allowed ns[shop]-policy[yes]-rule[0]");
+}
+
 TEST_F(PolicyTest, ABadRegexRefusesThePolicyByName) {
   l7::Policy allow = Policy(l7::Policy::ALLOW);
   allow.add_rules()->add_to()->add_paths()->set_regex("(");

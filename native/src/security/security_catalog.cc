@@ -72,6 +72,7 @@ std::shared_ptr<const ChainSecurity> SecurityCatalog::Resolve(const std::vector<
       continue;
     }
     security->has_custom = security->has_custom || found->second->action == PolicyAction::kCustom;
+    security->has_dry_run = security->has_dry_run || found->second->dry_run;
     security->policies.push_back(found->second);
   }
   for (const std::string& name : jwt) {

@@ -17,6 +17,7 @@ struct ChainSecurity {
   std::vector<std::shared_ptr<const PolicyProgram>> policies;
   std::vector<std::shared_ptr<const JwtRuleProgram>> jwt;
   bool has_custom = false;
+  bool has_dry_run = false;
   // A name that stands for nothing we know: everything is denied until it does (invariant: what has not arrived never
   // opens access).
   std::string missing;

@@ -13,6 +13,13 @@ constexpr std::string_view kDeniedBody = "RBAC: access denied";
 // Of `realm`, as Envoy cuts it.
 constexpr size_t kMaxRealmBytes = 256;
 
+// ALLOW comes after DENY: what that has denied gets no further.
+DryRun TryOut(const ChainSecurity& security, const PolicySubject& subject, const PolicyDecision& decision) {
+  const bool denied = !decision.allowed && decision.policy != nullptr;
+  return {DryRunResult(security.policies, subject, PolicyAction::kDeny),
+          denied ? std::string() : DryRunResult(security.policies, subject, PolicyAction::kAllow)};
+}
+
 bool IsPreflight(const http::RequestHead& request) {
   return request.method == "OPTIONS" && request.headers.Find(http::HeaderId::kOrigin) != nullptr &&
          request.headers.Find("access-control-request-method") != nullptr;
@@ -77,7 +84,13 @@ class SecurityFilter final : public l7::Filter, private ExtAuthz::Owner {
   // Tokens and policies. False: answered.
   bool Decided() {
     if (!security_->jwt.empty() && !IsPreflight(context_->request()) && !CheckTokens()) return false;
-    const PolicyDecision decision = Decide(security_->policies, Subject(), false);
+    const PolicySubject subject = Subject();
+    const PolicyDecision decision = Decide(security_->policies, subject, false);
+    if (security_->has_dry_run) {
+      const DryRun tried = TryOut(*security_, subject, decision);
+      Arena& arena = context_->arena();
+      context_->NoteDryRun(arena.Copy(tried.deny), arena.Copy(tried.allow));
+    }
     if (!decision.allowed) Deny(context_->arena().Copy(decision.Details()));
     return decision.allowed;
   }
@@ -163,7 +176,7 @@ SocketAddress DestinationOf(const StreamInfo& connection) {
   return connection.authority.port != 0 ? connection.authority : connection.local;
 }
 
-PolicyDecision DecideTcp(const ChainSecurity& security, const StreamInfo& connection) {
+PolicyDecision DecideTcp(const ChainSecurity& security, const StreamInfo& connection, DryRun& dry_run) {
   if (!security.missing.empty()) return {false, nullptr, 0};
   const PolicySubject subject{.connection = connection,
                               .remote = connection.remote.ip,
@@ -174,7 +187,9 @@ PolicyDecision DecideTcp(const ChainSecurity& security, const StreamInfo& connec
     if (policy->action != PolicyAction::kCustom || policy->dry_run) continue;
     if (const std::optional<size_t> rule = policy->MatchingRule(subject)) return {false, policy.get(), *rule};
   }
-  return Decide(security.policies, subject, false);
+  const PolicyDecision decision = Decide(security.policies, subject, false);
+  if (security.has_dry_run) dry_run = TryOut(security, subject, decision);
+  return decision;
 }
 
 }  // namespace weft::security

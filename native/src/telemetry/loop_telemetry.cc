@@ -10,7 +10,7 @@ bool Counted(const l7::RequestRecord& record) {
 bool WantedByJavaScript(const l7::RequestRecord& record) {
   const TelemetryProgram* program = record.telemetry;
   if (program == nullptr) return false;
-  return program->records || (record.sampled && !program->disable_spans);
+  return program->records || record.has_dry_run() || (record.sampled && !program->disable_spans);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace weft::telemetry {
 namespace {
 
-constexpr size_t kTexts = 37;
+constexpr size_t kTexts = 39;
 
 std::string_view TelemetryName(const l7::RequestRecord& record) {
   return record.telemetry != nullptr ? std::string_view(record.telemetry->name) : std::string_view();
@@ -105,6 +105,8 @@ void EncodeRecord(const l7::RequestRecord& record, std::vector<uint8_t>& bytes) 
       workload.app,
       workload.version,
       workload.node,
+      record.dry_run_deny,
+      record.dry_run_allow,
   };
 
   Pack pack(bytes);

@@ -103,6 +103,8 @@ struct TestRequest {
     record.route_pattern = "/reviews*";
     record.destination = "default/reviews.default.svc.cluster.local";
     record.telemetry = &program;
+    record.dry_run_deny = "denied ns[default]-policy[try]-rule[0]";
+    record.dry_run_allow = "allowed";
     for (size_t i = 0; i < record.trace_id.size(); ++i) record.trace_id[i] = static_cast<uint8_t>(i + 1);
     for (size_t i = 0; i < record.span_id.size(); ++i) record.span_id[i] = static_cast<uint8_t>(i + 0x21);
     for (size_t i = 0; i < record.parent_span_id.size(); ++i) record.parent_span_id[i] = static_cast<uint8_t>(i + 0x41);

@@ -53,7 +53,9 @@ void TcpProxy::Connect(const std::string* sni) {
   down_.stream->PauseReads();
   down_.paused = true;
   if (chain.security) {
-    const security::PolicyDecision decision = security::DecideTcp(*chain.security, info_);
+    const security::PolicyDecision decision = security::DecideTcp(*chain.security, info_, dry_run_);
+    record_.dry_run_deny = dry_run_.deny;
+    record_.dry_run_allow = dry_run_.allow;
     if (!decision.allowed) return Fail(std::nullopt, decision.Details());
   }
   const l7::TcpRouteProgram* route = FindRoute(chain, sni);

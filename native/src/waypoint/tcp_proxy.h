@@ -11,6 +11,7 @@
 #include "l7/record.h"
 #include "loop/timer_wheel.h"
 #include "net/byte_stream.h"
+#include "security/security_filter.h"
 #include "waypoint/connect_answer.h"
 #include "waypoint/downstream.h"
 
@@ -87,6 +88,7 @@ class TcpProxy final : public Downstream {
   std::string cluster_name_;
   std::string termination_;
   std::string failure_;
+  security::DryRun dry_run_;
   uint64_t began_us_;
   uint64_t active_ms_ = 0;
   uint64_t idle_ms_ = 0;  // 0: never

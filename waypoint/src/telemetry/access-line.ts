@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Format, JsonFormat, OperatorSegment, Segment } from "#lib/telemetry/format.ts";
 import type { OperatorName } from "#lib/telemetry/operators.ts";
 import { portText, withoutPort } from "./address.ts";
+import { dryRunReader } from "./dry-run.ts";
 import { flagsText, longFlagsText } from "./flags.ts";
 import { grpcStatusText } from "./grpc-status.ts";
 import type { RecordText, RequestRecord } from "./records.ts";
@@ -145,6 +146,7 @@ const READERS: Partial<Record<OperatorName, Operator>> = {
     ({ argument = "" }, { environment }) =>
     () =>
       some(environment[argument]),
+  DYNAMIC_METADATA: ({ argument = "" }) => dryRunReader(argument) ?? (() => undefined),
   ACCESS_LOG_TYPE: () => (record) => (record.tcp ? "TcpConnectionEnd" : "DownstreamEnd"),
 };
 

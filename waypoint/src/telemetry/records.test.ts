@@ -71,6 +71,8 @@ describe("decodeRecords", () => {
     expect(record.text("telemetry")).toBe("default/mesh");
     expect(record.text("serviceName")).toBe("reviews");
     expect(record.text("workloadNode")).toBe("node-1");
+    expect(record.text("dryRunDeny")).toBe("denied ns[default]-policy[try]-rule[0]");
+    expect(record.text("dryRunAllow")).toBe("allowed");
     expect(record.workload?.principal).toBe("spiffe://cluster.local/ns/default/sa/reviews");
     expect(record.requestHeaders()).toEqual(
       new Map([

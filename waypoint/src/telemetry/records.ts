@@ -44,6 +44,8 @@ const TEXTS = [
   "workloadApp",
   "workloadVersion",
   "workloadNode",
+  "dryRunDeny",
+  "dryRunAllow",
 ] as const;
 export type RecordText = (typeof TEXTS)[number];
 

@@ -3,6 +3,7 @@ import { parseFormat } from "#lib/telemetry/format.ts";
 import type { CustomTag, Tracing } from "#proto/l7_pb.ts";
 import { compileText, type LineHost } from "./access-line.ts";
 import { portText, withoutPort } from "./address.ts";
+import { dryRunTags } from "./dry-run.ts";
 import { flagsText } from "./flags.ts";
 import { grpcStatusText } from "./grpc-status.ts";
 import { peerOf } from "./peer.ts";
@@ -40,7 +41,7 @@ const SERVER_ERROR = 500;
 
 /** Throws FormatError for a formatter tag that is no format. */
 export function compileSpans(tracing: Tracing, proxy: ProxyFacts): (record: RequestRecord) => Span {
-  const taggers: Tagger[] = [httpTags(tracing.maxPathLength || DEFAULT_MAX_PATH, proxy), grpcTags];
+  const taggers: Tagger[] = [httpTags(tracing.maxPathLength || DEFAULT_MAX_PATH, proxy), grpcTags, dryRunTags];
   if (tracing.istioTags) taggers.push(proxyTags(proxy), peerTags);
   for (const tag of tracing.tags) taggers.push(customTag(tag, proxy));
   return (record) => {

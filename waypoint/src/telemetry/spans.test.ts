@@ -123,6 +123,9 @@ describe("spans", () => {
       "grpc.status_code": "14",
       "grpc.message": "Unavailable",
       error: "true",
+      "istio.authorization.dry_run.allow_policy.result": "allowed",
+      "istio.authorization.dry_run.deny_policy.name": "ns[default]-policy[try]-rule[0]",
+      "istio.authorization.dry_run.deny_policy.result": "denied",
     });
   });
 

@@ -9,6 +9,7 @@ import { type Telemetry, TelemetrySchema } from "#proto/l7_pb.ts";
 import type { L7EngineStats, L7Name, L7Resource } from "../native.ts";
 import { AccessLog, DEFAULT_PATH } from "./access-log.ts";
 import type { CallCluster } from "./collector.ts";
+import { DryRunMetrics } from "./dry-run.ts";
 import { LineWriter } from "./line-writer.ts";
 import { MetricPlan } from "./metric-plan.ts";
 import { registerProxyMetrics } from "./proxy-metrics.ts";
@@ -39,6 +40,7 @@ export class WaypointTelemetry {
   readonly registry = new Registry();
   readonly #options: WaypointTelemetryOptions;
   readonly #traffic: TrafficMetrics;
+  readonly #dryRuns: DryRunMetrics;
   readonly #spans: SpanReporter;
   readonly #writers = new Map<string, LineWriter>();
   readonly #executions = new Map<string, Execution>();
@@ -48,6 +50,7 @@ export class WaypointTelemetry {
     this.#spans = new SpanReporter(options.call, options.proxy, options.log);
     this.#traffic = new TrafficMetrics(options.series);
     this.#traffic.register(this.registry);
+    this.#dryRuns = new DryRunMetrics(this.registry);
     registerProxyMetrics(this.registry, {
       stats: options.stats,
       tag: options.tag,
@@ -87,6 +90,7 @@ export class WaypointTelemetry {
   }
 
   #execute(record: RequestRecord): void {
+    this.#dryRuns.count(record);
     const execution = this.#executions.get(record.text("telemetry"));
     if (execution === undefined) return;
     for (const log of execution.logs) log.log(record);

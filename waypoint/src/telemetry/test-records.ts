@@ -14,7 +14,7 @@ const ORDER = (
   "forwardedFor downstreamLocal downstreamRemote client peerIdentity sni alpn peerBaggage upstreamLocal upstreamHost " +
   "cluster routeName routePattern destination telemetry serviceNamespace serviceHostname serviceName workloadName " +
   "workloadNamespace canonicalService canonicalRevision workloadCluster workloadPrincipal workloadApp workloadVersion " +
-  "workloadNode"
+  "workloadNode dryRunDeny dryRunAllow"
 ).split(" ") as RecordText[];
 
 export interface RecordFields {
