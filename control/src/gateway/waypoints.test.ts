@@ -184,6 +184,42 @@ describe("waypoints", () => {
     await eventually("no waypoint", () => waypointOf(client, WEB) === "");
   });
 
+  it("share the traffic of a service with a canary, which has all of its program", async () => {
+    putGateway();
+    kube.put(GATEWAYS, {
+      metadata: { namespace: "shop", name: "canary", uid: "canary", generation: 1 },
+      spec: { gatewayClassName: "weft-waypoint", listeners: [MESH] },
+    });
+    const tokenOf = { authenticated: true, username: "system:serviceaccount:shop:canary", audiences: ["istio-ca"] };
+    kube.tokens.set("shop/canary", { ...tokenOf, extra: {} });
+    const labels = { "istio.io/use-waypoint": "wp", "istio.io/use-waypoint-canary": "canary" };
+    const put = (weight: string) =>
+      kube.put<Service>(SERVICES, {
+        metadata: {
+          namespace: "shop",
+          name: "web",
+          labels,
+          annotations: { "istio.io/use-waypoint-canary-weight": weight },
+        },
+        spec: { clusterIP: "10.96.0.7", ports: [{ name: "http", port: 80 }] },
+      });
+    put("25");
+    await start();
+    const client = agent();
+    const shares = () => {
+      const type = client.address(WEB)?.type;
+      return type?.case === "service" ? type.value.weightedWaypoints.map(({ weight }) => weight).join() : undefined;
+    };
+    await eventually("the shares", () => shares() === "75,25");
+    for (const name of ["wp", "canary"]) {
+      const waypoint = waypointClient(`shop/${name}`, "shop", name);
+      const destinations = () => waypoint.resources.get("type.googleapis.com/weft.l7.Destination");
+      await eventually(`the program of ${name}`, () => destinations()?.has(WEB));
+    }
+    put("0");
+    await eventually("one waypoint", () => shares() === "");
+  });
+
   it("own the traffic of a namespace for what they are for, and not of what opts out", async () => {
     kube.put(NAMESPACES, { metadata: { name: "shop", labels: { "istio.io/use-waypoint": "wp" } } });
     putGateway({ labels: { "istio.io/waypoint-for": "workload" } });

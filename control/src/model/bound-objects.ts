@@ -3,12 +3,19 @@ import type { BindingKind } from "./waypoints.ts";
 
 /** Services (`namespace/hostname`) and workloads (uid) by the Gateway that owns the traffic to them. */
 export class BoundObjects {
-  readonly #gatewayOf = { service: new Map<string, string>(), workload: new Map<string, string>() };
-  readonly #objectsOf = { service: new OwnedNames(), workload: new OwnedNames() };
+  readonly #gatewayOf = {
+    service: new Map<string, string>(),
+    workload: new Map<string, string>(),
+    canary: new Map<string, string>(),
+  };
+  readonly #objectsOf = { service: new OwnedNames(), workload: new OwnedNames(), canary: new OwnedNames() };
   #changed = new Set<string>();
 
+  /** Those that it gets a share of, too. */
   services(gateway: string): ReadonlySet<string> {
-    return this.#objectsOf.service.of(gateway);
+    const { service, canary } = this.#objectsOf;
+    const shared = canary.of(gateway);
+    return shared.size === 0 ? service.of(gateway) : new Set([...service.of(gateway), ...shared]);
   }
 
   workloads(gateway: string): ReadonlySet<string> {
@@ -20,7 +27,8 @@ export class BoundObjects {
     return this.#gatewayOf.service.get(key);
   }
 
-  set(kind: BindingKind, object: string, gateway: string | undefined): void {
+  /** `canary`: a service of which this Gateway gets a share. */
+  set(kind: BindingKind | "canary", object: string, gateway: string | undefined): void {
     const gateways = this.#gatewayOf[kind];
     const before = gateways.get(object);
     if (before === gateway) return;

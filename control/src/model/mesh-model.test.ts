@@ -41,6 +41,7 @@ const labels = fc.record(
     tier: fc.constantFrom("p", "q"),
     "istio.io/use-waypoint": useWaypoint,
     "istio.io/use-waypoint-namespace": fc.constantFrom("a", "b"),
+    "istio.io/use-waypoint-canary": fc.constantFrom("one", "two"),
   },
   { requiredKeys: [] },
 );
@@ -50,7 +51,8 @@ const targetPort = fc.constantFrom(80, 8080, "web");
 const ip = fc.integer({ min: 1, max: 20 }).map((n) => `10.0.0.${n}`);
 const mode = fc.constantFrom("UNSET", "DISABLE", "PERMISSIVE", "STRICT");
 
-const meta = fc.record({ namespace, name, labels, creationTimestamp: created });
+const canaryWeight = fc.constantFrom({}, { "istio.io/use-waypoint-canary-weight": "20" });
+const meta = fc.record({ namespace, name, labels, annotations: canaryWeight, creationTimestamp: created });
 
 function object(kind: string, rest: fc.Arbitrary<object>): fc.Arbitrary<KubeObject> {
   return fc.tuple(meta, rest).map(([metadata, body]) => ({ kind, metadata, ...body }));
@@ -167,10 +169,19 @@ const objects = fc.oneof(
     metadata: fc.record({
       name: namespace,
       labels: fc.record(
-        { "topology.istio.io/network": fc.constant("net1"), "istio.io/use-waypoint": useWaypoint },
+        {
+          "topology.istio.io/network": fc.constant("net1"),
+          "istio.io/use-waypoint": useWaypoint,
+          "istio.io/use-waypoint-canary": fc.constantFrom("one", "two"),
+        },
         { requiredKeys: [] },
       ),
-      annotations: fc.constantFrom({}, { "networking.istio.io/traffic-distribution": "PreferClose" }),
+      annotations: fc.constantFrom(
+        {},
+        { "networking.istio.io/traffic-distribution": "PreferClose" },
+        { "istio.io/use-waypoint-canary-weight": "30" },
+        { "istio.io/use-waypoint-canary-weight": "60" },
+      ),
     }),
   }),
   fc.record({

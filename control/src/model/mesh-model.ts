@@ -35,13 +35,14 @@ import type { ServiceLookup } from "./service-lookup.ts";
 import type { MeshSettings } from "./settings.ts";
 import {
   type Binding,
-  type BindingKind,
   gatewayAddress,
   Waypoints,
-  type WaypointWish,
+  type WaypointWishes,
   waypointPolicy,
   waypointPolicyKey,
   waypointWish,
+  waypointWishes,
+  weightedWaypoints,
 } from "./waypoints.ts";
 import {
   endpointPorts,
@@ -211,7 +212,8 @@ export class MeshModel {
       for (const key of this.#definitions.keysOfNamespace(name)) this.#dirty.mark("services", key);
     }
     // Which waypoint its objects want, and which waypoints want them.
-    if (!sameLabels(before?.labels, after?.labels)) this.#markBindings(name, () => true);
+    if (!sameLabels(before?.labels, after?.labels) || before?.canary?.weight !== after?.canary?.weight)
+      this.#markBindings(name, () => true);
   }
 
   #onGateway(before: GatewayFacts | undefined, after: GatewayFacts | undefined): void {
@@ -240,20 +242,17 @@ export class MeshModel {
   }
 
   /** Everything whose binding may differ now, in one namespace or in all, and the workloads behind those services. */
-  #markBindings(
-    namespace: string | undefined,
-    concerned: (namespace: string, own: WaypointWish | undefined) => boolean,
-  ): void {
+  #markBindings(namespace: string | undefined, concerned: (namespace: string, own: WaypointWishes) => boolean): void {
     if (this.#dirty.everything) return;
     const keys = namespace === undefined ? this.#definitions.keys() : this.#definitions.keysOfNamespace(namespace);
     for (const key of keys) {
       const definition = this.#definitions.active(key);
-      if (definition === undefined || !concerned(definition.namespace, definition.waypoint)) continue;
+      if (definition === undefined || !concerned(definition.namespace, definition)) continue;
       this.#dirty.mark("services", key);
       if (this.settings.autoAllowWaypoint) this.#markBehind(definition);
     }
     const wants = ({ labels, namespace: own }: { labels: Labels; namespace: string }) =>
-      concerned(own, waypointWish(labels, own));
+      concerned(own, waypointWishes(labels, undefined, own));
     this.#dirty.markAll("pods", this.pods.keysOf(namespace, wants));
     this.#dirty.markAll("workloadEntries", this.workloadEntries.keysOf(namespace, wants));
   }
@@ -444,6 +443,7 @@ export class MeshModel {
     const definition = this.#definitions.active(key);
     const binding = definition && this.#bindingOf(definition);
     this.bound.set("service", key, boundTo(binding));
+    this.bound.set("canary", key, binding?.canary?.gateway);
     if (definition === undefined) {
       this.addresses.delete(key);
       return;
@@ -454,6 +454,7 @@ export class MeshModel {
       trafficDistribution: this.namespaces.get(`/${definition.namespace}`)?.trafficDistribution,
       canonical: this.#definitions.isCanonical(definition),
       waypoint: addressOf(binding),
+      weightedWaypoints: weightedWaypoints(binding),
     });
     this.#setAddress(key, { case: "service", value });
   }
@@ -546,18 +547,14 @@ export class MeshModel {
     locality: LocalityFacts | undefined,
     services: ReadonlyMap<string, PortList>,
   ): WorkloadContext {
-    const binding = this.#binding("workload", namespace, waypointWish(labels, namespace));
+    const binding = this.waypoints.binding("workload", namespace, waypointWish(labels, namespace));
     const policies = this.#withWaypointPolicies(this.#policies.namesFor(namespace, labels), binding, services);
     const { settings, network } = this;
     return { settings, network, locality, services, policies, waypoint: addressOf(binding) };
   }
 
-  #bindingOf({ namespace, waypoint }: ServiceDefinition): Binding | undefined {
-    return this.#binding("service", namespace, waypoint);
-  }
-
-  #binding(kind: BindingKind, namespace: string, own: WaypointWish | undefined): Binding | undefined {
-    return this.waypoints.binding(kind, namespace, own);
+  #bindingOf(definition: ServiceDefinition): Binding | undefined {
+    return this.waypoints.serviceBinding(definition.namespace, definition);
   }
 
   /** A workload behind waypoints takes connections from them alone, when that is wanted. */
@@ -569,7 +566,7 @@ export class MeshModel {
     if (!this.settings.autoAllowWaypoint) return policies;
     const bindings = [own, ...[...services.keys()].map((key) => this.#serviceBinding(key))];
     const implied = bindings
-      .map(boundTo)
+      .flatMap((binding) => [boundTo(binding), binding?.canary?.gateway])
       .filter((gateway) => gateway !== undefined)
       .map(waypointPolicyKey);
     return implied.length === 0 ? policies : [...new Set([...policies, ...implied])].sort();
@@ -584,7 +581,7 @@ export class MeshModel {
     this.bound.set(
       "workload",
       value.uid,
-      boundTo(this.#binding("workload", namespace, waypointWish(labels, namespace))),
+      boundTo(this.waypoints.binding("workload", namespace, waypointWish(labels, namespace))),
     );
     this.#setWorkload(value, labels);
   }

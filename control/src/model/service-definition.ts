@@ -15,7 +15,7 @@ import {
   ServiceSchema,
 } from "#proto/workload_pb.ts";
 import { byAge, type Labels, type Meta } from "./meta.ts";
-import type { WaypointWish } from "./waypoints.ts";
+import type { WaypointWishes } from "./waypoints.ts";
 
 export interface DefinitionPort {
   readonly number: number;
@@ -31,7 +31,7 @@ export interface DefinitionAddress {
   readonly length?: number;
 }
 
-export interface ServiceDefinition extends Meta {
+export interface ServiceDefinition extends Meta, WaypointWishes {
   readonly source: "Service" | "ServiceEntry";
   readonly hostname: string;
   readonly addresses: readonly DefinitionAddress[];
@@ -48,8 +48,6 @@ export interface ServiceDefinition extends Meta {
   readonly allowUnhealthy: boolean;
   /** Its own wish; the namespace's counts when absent. */
   readonly trafficDistribution?: string;
-  /** Its own wish for a waypoint; the namespace's counts when absent. */
-  readonly waypoint?: WaypointWish;
 }
 
 export const TRAFFIC_DISTRIBUTION_ANNOTATION = "networking.istio.io/traffic-distribution";
@@ -77,6 +75,8 @@ export interface ServiceContext {
   readonly canonical: boolean;
   /** Where clients send what is for it. */
   readonly waypoint: GatewayAddress | undefined;
+  /** In its place where there are several. */
+  readonly weightedWaypoints: { readonly destination: GatewayAddress; readonly weight: number }[];
 }
 
 /** The wire message. */
@@ -100,6 +100,7 @@ export function serviceMessage(definition: ServiceDefinition, context: ServiceCo
     ipFamilies: definition.ipFamilies,
     canonical,
     ...(context.waypoint === undefined ? {} : { waypoint: context.waypoint }),
+    weightedWaypoints: context.weightedWaypoints,
   });
   const { mode, preference } = balancing(definition, context.trafficDistribution);
   if (mode !== LoadBalancing_Mode.UNSPECIFIED_MODE || definition.allowUnhealthy) {

@@ -13,7 +13,7 @@ import {
   type ServiceDefinition,
   TRAFFIC_DISTRIBUTION_ANNOTATION,
 } from "./service-definition.ts";
-import { waypointWish } from "./waypoints.ts";
+import { waypointWishes } from "./waypoints.ts";
 
 const RESOLUTIONS = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] as const;
 type Resolution = (typeof RESOLUTIONS)[number];
@@ -57,7 +57,8 @@ export function serviceEntryFacts(
   const allocates = stated.length === 0 && wantsAllocation(object.metadata.labels, resolution);
   const allocatable = allocates ? hosts.filter((host) => !host.startsWith("*") || resolution === "DYNAMIC_DNS") : [];
   const wish = object.metadata.annotations?.[TRAFFIC_DISTRIBUTION_ANNOTATION];
-  const waypoint = waypointWish(object.metadata.labels ?? NO_LABELS, meta.namespace);
+  const { labels = NO_LABELS, annotations } = object.metadata;
+  const wishes = waypointWishes(labels, annotations, meta.namespace);
   const definitions = hosts.map((hostname): ServiceDefinition => {
     const own = allocatable.includes(hostname) ? allocated.filter(([, host]) => host === hostname) : [];
     return {
@@ -73,7 +74,7 @@ export function serviceEntryFacts(
       passthrough: resolution === "NONE",
       allowUnhealthy: resolution === "NONE",
       ...(wish ? { trafficDistribution: wish } : {}),
-      ...(waypoint === undefined ? {} : { waypoint }),
+      ...wishes,
     };
   });
   const uid = (address: string) => serviceEntryEndpointUid(clusterId, meta.namespace, meta.name, address);

@@ -4,7 +4,7 @@ import type { Service } from "#lib/kube/types.ts";
 import { appProtocolOf } from "./app-protocol.ts";
 import { metaOf, NO_LABELS } from "./meta.ts";
 import { ipFamiliesOf, type ServiceDefinition, TRAFFIC_DISTRIBUTION_ANNOTATION } from "./service-definition.ts";
-import { waypointWish } from "./waypoints.ts";
+import { waypointWishes } from "./waypoints.ts";
 
 /** Undefined for an ExternalName: it is an alias in DNS and has no endpoints. */
 export function serviceDefinition(service: Service, clusterDomain: string): ServiceDefinition | undefined {
@@ -13,9 +13,9 @@ export function serviceDefinition(service: Service, clusterDomain: string): Serv
   const meta = metaOf(service);
   const ips = spec.clusterIPs ?? [spec.clusterIP ?? "None"];
   const selector = spec.selector ?? {};
-  const waypoint = waypointWish(service.metadata.labels ?? NO_LABELS, meta.namespace);
+  const { labels = NO_LABELS, annotations } = service.metadata;
   // The annotation is older than the field.
-  const wish = spec.trafficDistribution || service.metadata.annotations?.[TRAFFIC_DISTRIBUTION_ANNOTATION];
+  const wish = spec.trafficDistribution || annotations?.[TRAFFIC_DISTRIBUTION_ANNOTATION];
   return {
     ...meta,
     source: "Service",
@@ -40,6 +40,6 @@ export function serviceDefinition(service: Service, clusterDomain: string): Serv
     passthrough: false,
     allowUnhealthy: spec.publishNotReadyAddresses === true,
     ...(wish ? { trafficDistribution: wish } : {}),
-    ...(waypoint === undefined ? {} : { waypoint }),
+    ...waypointWishes(labels, annotations, meta.namespace),
   };
 }

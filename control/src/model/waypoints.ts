@@ -29,9 +29,27 @@ import type { MeshSettings } from "./settings.ts";
 
 const USE_WAYPOINT = "istio.io/use-waypoint";
 const USE_WAYPOINT_NAMESPACE = "istio.io/use-waypoint-namespace";
+const CANARY = "istio.io/use-waypoint-canary";
+const CANARY_NAMESPACE = "istio.io/use-waypoint-canary-namespace";
+const CANARY_WEIGHT = "istio.io/use-waypoint-canary-weight";
+const WHOLE = 100;
 
 /** What an object's labels say: a Gateway's key, or that it wants none. */
 export type WaypointWish = string | "none";
+
+/** A second waypoint that gets a share of the connections to services. */
+export interface CanaryWish {
+  /** `namespace/name` of the Gateway. */
+  readonly gateway: string;
+  /** Of 100; 0: none, nor where it makes no sense. */
+  readonly weight: number;
+}
+
+/** What a service asks for; what is absent its namespace decides. */
+export interface WaypointWishes {
+  readonly waypoint?: WaypointWish;
+  readonly canary?: CanaryWish;
+}
 
 export type BindingKind = "service" | "workload";
 
@@ -39,7 +57,7 @@ export interface Binding {
   /** `namespace/name` of the Gateway. */
   readonly gateway: string;
   /** Clients send traffic there; undefined: the waypoint does not want it, traffic goes straight on. */
-  readonly address: { readonly namespace: string; readonly hostname: string } | undefined;
+  readonly address: BoundAddress | undefined;
   readonly reason:
     | "WaypointAccepted"
     | "WaypointMissing"
@@ -47,6 +65,13 @@ export interface Binding {
     | "AttachmentDenied"
     | "UnsupportedType";
   readonly message: string;
+  /** Of a service: who gets a share of its connections. */
+  readonly canary?: { readonly gateway: string; readonly address: BoundAddress; readonly weight: number };
+}
+
+export interface BoundAddress {
+  readonly namespace: string;
+  readonly hostname: string;
 }
 
 /** Of the labels of an object in `namespace`; undefined: its namespace decides. */
@@ -56,6 +81,18 @@ export function waypointWish(labels: Labels, namespace: string): WaypointWish | 
   const name = labels[USE_WAYPOINT];
   if (!name) return undefined;
   return name === "none" ? "none" : `${labels[USE_WAYPOINT_NAMESPACE] || namespace}/${name}`;
+}
+
+/** Those of an object in `namespace`, or of the namespace itself. */
+export function waypointWishes(labels: Labels, annotations: Labels | undefined, namespace: string): WaypointWishes {
+  const waypoint = waypointWish(labels, namespace);
+  const canary = labels[CANARY];
+  const text = annotations?.[CANARY_WEIGHT] ?? "";
+  const weight = /^\d{1,3}$/.test(text) && Number(text) <= WHOLE ? Number(text) : 0;
+  return {
+    ...(waypoint === undefined ? {} : { waypoint }),
+    ...(!canary ? {} : { canary: { gateway: `${labels[CANARY_NAMESPACE] || namespace}/${canary}`, weight } }),
+  };
 }
 
 export interface WaypointInputs {
@@ -109,9 +146,35 @@ export class Waypoints {
       : this.#bound(key, "WaypointNotUsable", `waypoint ${key}: ${problem.message}; connections are refused`);
   }
 
+  /** Of a service: as `binding`, with the canary if that is another and would take all of it as well. */
+  serviceBinding(namespace: string, own: WaypointWishes): Binding | undefined {
+    const binding = this.binding("service", namespace, own.waypoint);
+    const wish = this.#canaryOf(namespace, own);
+    if (binding?.reason !== "WaypointAccepted" || wish === undefined || wish.gateway === binding.gateway)
+      return binding;
+    const { weight } = wish;
+    const canary = this.binding("service", namespace, wish.gateway);
+    if (canary?.reason !== "WaypointAccepted" || canary.address === undefined || weight === 0) {
+      const why = weight === 0 ? "its weight is 0" : (canary?.message ?? "there is none");
+      return { ...binding, message: `${binding.message}; nothing goes to canary ${wish.gateway}: ${why}` };
+    }
+    return {
+      ...binding,
+      message: `${binding.message}, and ${weight} % of the connections to canary ${wish.gateway}`,
+      canary: { gateway: canary.gateway, address: canary.address, weight },
+    };
+  }
+
+  /** The namespace's counts for what names no waypoint of its own. */
+  #canaryOf(namespace: string, { waypoint, canary }: WaypointWishes): CanaryWish | undefined {
+    if (canary !== undefined || waypoint !== undefined) return canary;
+    return this.#inputs.namespaces.get(`/${namespace}`)?.canary;
+  }
+
   /** Whether a change of this Gateway, or of its class, can touch the object. */
-  names(key: string, namespace: string, own: WaypointWish | undefined): boolean {
-    return (own ?? waypointWish(this.#namespaceLabels(namespace), namespace)) === key;
+  names(key: string, namespace: string, own: WaypointWishes): boolean {
+    if ((own.waypoint ?? waypointWish(this.#namespaceLabels(namespace), namespace)) === key) return true;
+    return this.#canaryOf(namespace, own)?.gateway === key;
   }
 
   #refusal(kind: BindingKind, namespace: string, gateway: GatewayFacts): Binding | undefined {
@@ -161,7 +224,17 @@ export class Waypoints {
   }
 }
 
-export function gatewayAddress({ namespace, hostname }: NonNullable<Binding["address"]>): GatewayAddress {
+/** Both, where a canary has a share; else there is one, and this is empty. */
+export function weightedWaypoints(binding: Binding | undefined): { destination: GatewayAddress; weight: number }[] {
+  if (binding?.address === undefined || binding.canary === undefined) return [];
+  const { address, weight } = binding.canary;
+  return [
+    { destination: gatewayAddress(binding.address), weight: WHOLE - weight },
+    { destination: gatewayAddress(address), weight },
+  ];
+}
+
+export function gatewayAddress({ namespace, hostname }: BoundAddress): GatewayAddress {
   return create(GatewayAddressSchema, {
     destination: {
       case: "hostname",
