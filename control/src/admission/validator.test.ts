@@ -1,21 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { KubeObject } from "#lib/kube/types.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { MeshSnapshot } from "../analysis/mesh-snapshot.ts";
-import { MESH_CONTROLLER } from "../l7/gateway-api/controller.ts";
-import type { MeshSettings } from "../model/settings.ts";
 import { parseReview, reviewAnswer } from "./review.ts";
 import { decide } from "./validator.ts";
-
-const SETTINGS: MeshSettings = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map([["weft-waypoint", MESH_CONTROLLER]]),
-  autoAllowWaypoint: false,
-};
 
 const object = (apiVersion: string, kind: string, spec: unknown, metadata: object = {}): KubeObject =>
   ({ apiVersion, kind, metadata: { namespace: "shop", name: "it", ...metadata }, spec }) as KubeObject;
@@ -42,12 +30,12 @@ const SHOP = new MeshSnapshot(
       { name: "web", labels: { "istio.io/use-waypoint": "waypoint" } },
     ),
   ],
-  SETTINGS,
+  MESH_SETTINGS,
 );
 
 function ask(of: KubeObject, oldObject?: KubeObject, around: MeshSnapshot | undefined = SHOP) {
   const operation = oldObject === undefined ? "CREATE" : "UPDATE";
-  return decide({ uid: "u", operation, object: of, oldObject }, { settings: SETTINGS, around: () => around });
+  return decide({ uid: "u", operation, object: of, oldObject }, { settings: MESH_SETTINGS, around: () => around });
 }
 
 describe("an object", () => {
@@ -145,7 +133,7 @@ describe("an object", () => {
     expect(
       decide(
         { uid: "u", operation: "CREATE", object: virtualService(to("gone")), oldObject: undefined },
-        { settings: SETTINGS, around: () => undefined },
+        { settings: MESH_SETTINGS, around: () => undefined },
       ).warnings,
     ).toEqual([]);
   });

@@ -1,23 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { KubeObject } from "#lib/kube/types.ts";
-import { MESH_CONTROLLER } from "../l7/gateway-api/controller.ts";
-import type { MeshSettings } from "../model/settings.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { analyze } from "./analyze.ts";
 import { readManifests } from "./manifests.ts";
 import { formatMessage, isAtLeast, messageRecord } from "./message.ts";
 import { isSuppressed, parseSuppression } from "./suppression.ts";
-
-const SETTINGS: MeshSettings = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map([["weft-waypoint", MESH_CONTROLLER]]),
-  autoAllowWaypoint: false,
-};
 
 const TEXT = `apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -46,7 +34,7 @@ spec:
 `;
 
 describe("messages", () => {
-  const messages = analyze(readManifests(TEXT, "shop.yaml"), SETTINGS);
+  const messages = analyze(readManifests(TEXT, "shop.yaml"), MESH_SETTINGS);
 
   it("are the worst first, in Istio's line format, with file and line", () => {
     expect(messages.map(formatMessage)).toEqual([
@@ -72,12 +60,12 @@ describe("messages", () => {
       /namespace: shop/g,
       "namespace: shop\n  annotations: {galley.istio.io/analyze-suppress: 'IST0101, IST0167'}",
     );
-    expect(analyze(readManifests(quiet, "f"), SETTINGS).map(({ code }) => code)).toEqual(["IST0174", "IST0102"]);
+    expect(analyze(readManifests(quiet, "f"), MESH_SETTINGS).map(({ code }) => code)).toEqual(["IST0174", "IST0102"]);
     const silent = TEXT.replaceAll(
       /namespace: shop/g,
       "namespace: shop\n  annotations: {galley.istio.io/analyze-suppress: '*'}",
     );
-    expect(analyze(readManifests(silent, "f"), SETTINGS).map(({ code }) => code)).toEqual(["IST0102"]);
+    expect(analyze(readManifests(silent, "f"), MESH_SETTINGS).map(({ code }) => code)).toEqual(["IST0102"]);
   });
 
   it("are left out by code and object", () => {
@@ -159,7 +147,7 @@ describe("analysis", () => {
       fc.property(fc.array(object, { maxLength: 6 }), (objects) => {
         const messages = analyze(
           objects.map((each) => ({ object: each })),
-          SETTINGS,
+          MESH_SETTINGS,
         );
         expect(messages.filter(({ code }) => code === "IST0001")).toEqual([]);
       }),

@@ -1,24 +1,12 @@
 /** One object or set that each code is given for, and one like it for which it is not. */
 import { describe, expect, it } from "vitest";
-import { MESH_CONTROLLER } from "../l7/gateway-api/controller.ts";
-import type { MeshSettings } from "../model/settings.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { analyze } from "./analyze.ts";
 import { CODES, type Code } from "./codes.ts";
 import { readManifests } from "./manifests.ts";
 
-const SETTINGS: MeshSettings = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map([["weft-waypoint", MESH_CONTROLLER]]),
-  autoAllowWaypoint: false,
-};
-
 function codesOf(yaml: string): Code[] {
-  return analyze(readManifests(yaml, "test.yaml"), SETTINGS).map(({ code }) => code);
+  return analyze(readManifests(yaml, "test.yaml"), MESH_SETTINGS).map(({ code }) => code);
 }
 
 /** Objects in short: `Kind name {spec}`, in namespace shop. */

@@ -3,6 +3,7 @@ import { fromBinary, toJson } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { DestinationSchema } from "#proto/l7_pb.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { MeshModel } from "../model/mesh-model.ts";
 import { serviceDefinition } from "../model/service.ts";
 import { httpRouteFacts } from "./gateway-api/http-route.ts";
@@ -10,16 +11,6 @@ import { MeshRoutes } from "./gateway-api/mesh-routes.ts";
 import { L7World } from "./l7-world.ts";
 import { WaypointProgram } from "./waypoint-program.ts";
 
-const SETTINGS = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map<string, string>(),
-  autoAllowWaypoint: false,
-};
 const KEYS = ["web", "api"].map((name) => `shop/${name}.shop.svc.cluster.local`);
 
 interface RouteSpec {
@@ -31,7 +22,7 @@ interface RouteSpec {
 }
 
 class Mesh {
-  readonly model = new MeshModel(SETTINGS);
+  readonly model = new MeshModel(MESH_SETTINGS);
   readonly world = new L7World(this.model);
   readonly routes = new MeshRoutes({
     services: this.model.serviceLookup,

@@ -9,6 +9,7 @@ import {
   RouteGroupSchema,
   SettingsSchema,
 } from "#proto/l7_pb.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import type { Problem } from "../model/fields.ts";
 import { gatewayFacts } from "../model/gateway.ts";
 import { MeshModel } from "../model/mesh-model.ts";
@@ -19,21 +20,11 @@ import { destinationRuleFacts } from "./istio/destination-rule.ts";
 import { L7World } from "./l7-world.ts";
 import { WaypointProgram } from "./waypoint-program.ts";
 
-const SETTINGS = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map<string, string>(),
-  autoAllowWaypoint: false,
-};
 const REVIEWS = "default/reviews.default.svc.cluster.local";
 const HOST = "reviews.default.svc.cluster.local";
 
 class Mesh {
-  readonly model = new MeshModel(SETTINGS);
+  readonly model = new MeshModel(MESH_SETTINGS);
   readonly world = new L7World(this.model);
   #age = 0;
 

@@ -13,6 +13,7 @@ import {
   type Service,
 } from "#lib/kube/types.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { joined, modelInputs } from "../kube/inputs.ts";
 import { MeshModel } from "../model/mesh-model.ts";
 import { policyFinding } from "../status/findings.ts";
@@ -53,16 +54,7 @@ describe("what users say of waypoints", () => {
     bound = new Set();
     changedServices = [];
     const client = kube.client();
-    const settings = {
-      clusterId: "Kubernetes",
-      trustDomain: "cluster.local",
-      clusterDomain: "cluster.local",
-      rootNamespace: "istio-system",
-      dryRunPolicies: false,
-      servicesSelectWorkloadEntries: true,
-      waypointClasses: new Map([["weft-waypoint", MESH_CONTROLLER]]),
-      autoAllowWaypoint: false,
-    };
+    const settings = MESH_SETTINGS;
     const model = new MeshModel(settings);
     const policyWriter = new StatusWriter({ client, type: AUTHORIZATION_POLICIES, leads: () => leads, log: LOG });
     const found = (finding: Finding | undefined) => {

@@ -1,26 +1,19 @@
 import { toJson } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { type Authorization, AuthorizationSchema, Scope } from "#proto/authorization_pb.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { authorizationPolicyFacts } from "./authorization-policy.ts";
 import type { Problem } from "./fields.ts";
 import type { MeshSettings } from "./settings.ts";
-
-const SETTINGS: MeshSettings = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map(),
-  autoAllowWaypoint: false,
-};
 
 function read(spec: unknown, more: { namespace?: string; dryRun?: boolean; settings?: Partial<MeshSettings> } = {}) {
   const problems: Problem[] = [];
   const annotations = more.dryRun === true ? { "istio.io/dry-run": "true" } : {};
   const metadata = { namespace: more.namespace ?? "a", name: "p", annotations };
-  return { facts: authorizationPolicyFacts({ metadata, spec }, { ...SETTINGS, ...more.settings }, problems), problems };
+  return {
+    facts: authorizationPolicyFacts({ metadata, spec }, { ...MESH_SETTINGS, ...more.settings }, problems),
+    problems,
+  };
 }
 
 function rules(authorization: Authorization | undefined): unknown {

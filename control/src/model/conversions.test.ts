@@ -2,21 +2,13 @@ import { fromBinary, toJson } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import type { KubeObject } from "#lib/kube/types.ts";
 import { AddressSchema, ServiceSchema, WorkloadSchema } from "#proto/workload_pb.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { modelInputs } from "../kube/inputs.ts";
 import { MeshModel } from "./mesh-model.ts";
 
 /** A model of the given objects, each with a `kind`. */
 function build(...objects: (KubeObject & { kind: string; [field: string]: unknown })[]) {
-  const model = new MeshModel({
-    clusterId: "Kubernetes",
-    trustDomain: "cluster.local",
-    clusterDomain: "cluster.local",
-    rootNamespace: "istio-system",
-    dryRunPolicies: false,
-    servicesSelectWorkloadEntries: true,
-    waypointClasses: new Map(),
-    autoAllowWaypoint: false,
-  });
+  const model = new MeshModel(MESH_SETTINGS);
   const problems: string[] = [];
   const note = (verdict: { problems: readonly { field: string }[] }) => {
     problems.push(...verdict.problems.map(({ field }) => field));

@@ -3,20 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { KubeObject } from "#lib/kube/types.ts";
 import { AddressSchema } from "#proto/workload_pb.ts";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { type Input, modelInputs } from "../kube/inputs.ts";
 import { MeshModel } from "./mesh-model.ts";
 import type { MeshSettings } from "./settings.ts";
 
-const SETTINGS: MeshSettings = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map([["weft-waypoint", "istio.io/mesh-controller"]]),
-  autoAllowWaypoint: true,
-};
+const SETTINGS: MeshSettings = { ...MESH_SETTINGS, autoAllowWaypoint: true };
 
 function newModel(onFailure = (...failure: unknown[]): unknown => expect.fail(String(failure))) {
   const model = new MeshModel(SETTINGS, { onFailure });

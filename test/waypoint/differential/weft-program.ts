@@ -8,20 +8,10 @@ import type { Problem } from "../../../control/src/model/fields.ts";
 import { MeshModel } from "../../../control/src/model/mesh-model.ts";
 import { podFacts } from "../../../control/src/model/pod.ts";
 import { serviceDefinition } from "../../../control/src/model/service.ts";
+import { MESH_SETTINGS } from "../../helpers/mesh-settings.ts";
 import type { Rule } from "./rules.ts";
 
-const DOMAIN = "cluster.local";
 const NAMESPACE = "default";
-const SETTINGS = {
-  clusterId: "Kubernetes",
-  trustDomain: DOMAIN,
-  clusterDomain: DOMAIN,
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map<string, string>(),
-  autoAllowWaypoint: false,
-};
 
 export interface PlainPod {
   readonly app: string;
@@ -46,12 +36,15 @@ export interface Mesh {
 
 /** One listener in the clear for each service that has rules, by its name. */
 export function programOf(mesh: Mesh): JsonValue {
-  const model = new MeshModel(SETTINGS);
+  const model = new MeshModel(MESH_SETTINGS);
   const world = new L7World(model);
   const problems: Problem[] = [];
   for (const { name, app, ports } of mesh.services) {
     const spec = { clusterIP: "10.96.0.1", selector: { app }, ports };
-    const service = serviceDefinition({ metadata: { namespace: NAMESPACE, name }, spec } as never, DOMAIN);
+    const service = serviceDefinition(
+      { metadata: { namespace: NAMESPACE, name }, spec } as never,
+      MESH_SETTINGS.clusterDomain,
+    );
     if (service !== undefined) model.services.upsert(service);
   }
   for (const { app, version, ip } of mesh.pods) {
@@ -64,7 +57,11 @@ export function programOf(mesh: Mesh): JsonValue {
   }
   const metadata = (name: string) => ({ namespace: NAMESPACE, name, creationTimestamp: new Date(0).toISOString() });
   for (const [index, spec] of mesh.destinationRules.entries()) {
-    const facts = destinationRuleFacts({ metadata: metadata(`rule-${index}`), spec }, DOMAIN, problems);
+    const facts = destinationRuleFacts(
+      { metadata: metadata(`rule-${index}`), spec },
+      MESH_SETTINGS.clusterDomain,
+      problems,
+    );
     if (facts !== undefined) world.destinationRules.all.upsert(facts);
   }
   for (const [host, http] of mesh.rules) {
@@ -74,7 +71,9 @@ export function programOf(mesh: Mesh): JsonValue {
   }
   if (problems.length > 0) throw new Error(`the rules are refused: ${JSON.stringify(problems)}`);
   world.modelChanged(model.flush());
-  const keys = [...mesh.rules.keys()].map((name) => `${NAMESPACE}/${name}.${NAMESPACE}.svc.${DOMAIN}`);
+  const keys = [...mesh.rules.keys()].map(
+    (name) => `${NAMESPACE}/${name}.${NAMESPACE}.svc.${MESH_SETTINGS.clusterDomain}`,
+  );
   const waypoint = { namespace: NAMESPACE, name: "waypoint", gatewayClass: "istio-waypoint" };
   const program = new WaypointProgram(world, waypoint, { services: new Set(keys), workloads: new Set() });
   program.flush();

@@ -1,6 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { DestinationSchema, EndpointsSchema, SettingsSchema, TelemetrySchema } from "#proto/l7_pb.ts";
+import { MESH_SETTINGS } from "../../../../test/helpers/mesh-settings.ts";
 import type { Problem } from "../../model/fields.ts";
 import { MeshModel } from "../../model/mesh-model.ts";
 import { podFacts } from "../../model/pod.ts";
@@ -10,23 +11,13 @@ import { L7World } from "../l7-world.ts";
 import { WaypointProgram } from "../waypoint-program.ts";
 import { telemetryFacts } from "./telemetry-facts.ts";
 
-const SETTINGS = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map<string, string>(),
-  autoAllowWaypoint: false,
-};
 const SERVICES = ["default/web.default.svc.cluster.local", "other/web.other.svc.cluster.local"] as const;
 const OF_SERVICE = { targetRefs: [{ kind: "Service", group: "", name: "web" }] };
 const OF_GATEWAY = { targetRefs: [{ kind: "Gateway", group: "gateway.networking.k8s.io", name: "waypoint" }] };
 const log = (provider: string) => ({ accessLogging: [{ providers: [{ name: provider }] }] });
 
 class Mesh {
-  readonly model = new MeshModel(SETTINGS);
+  readonly model = new MeshModel(MESH_SETTINGS);
   readonly world = new L7World(this.model);
   #age = 0;
 
