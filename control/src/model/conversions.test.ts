@@ -268,6 +268,12 @@ describe("ServiceEntry", () => {
   });
   const UID = "Kubernetes/networking.istio.io/ServiceEntry/a/e";
 
+  it("whose hosts were to be looked up for each request says that they are not", () => {
+    const { problems, names } = build(entry({ hosts: ["*.h.example"], resolution: "DYNAMIC_DNS" }));
+    expect(problems).toEqual(["spec.resolution"]);
+    expect(names).toEqual(["a/*.h.example"]);
+  });
+
   it("is one service per host, with inline endpoints as workloads", () => {
     const endpoints = [
       {

@@ -41,6 +41,9 @@ export function serviceEntryFacts(
   const fields = new Fields(object.spec, "spec", problems);
   const hosts = readHosts(fields);
   const resolution = fields.oneOf("resolution", RESOLUTIONS) ?? "NONE";
+  if (resolution === "DYNAMIC_DNS") {
+    fields.unsupported("resolution", "DYNAMIC_DNS is not supported: no host is looked up for a request");
+  }
   fields.oneOf("location", ["MESH_EXTERNAL", "MESH_INTERNAL"]);
   const stated = readAddresses(fields, resolution);
   const ports = readPorts(fields);

@@ -52,3 +52,12 @@ describe("a RequestAuthentication for waypoints is refused", () => {
 it("a RequestAuthentication without targets is none of a waypoint's", () => {
   expect(read({ jwtRules: [{ issuer: "i" }] })).toEqual({ facts: undefined, problems: "" });
 });
+
+it("a RequestAuthentication waits for keys as long as it says, in any way to write a duration", () => {
+  const { facts, problems } = read({
+    targetRefs: [REF],
+    jwtRules: [{ issuer: "https://a.example", timeout: "0m1.5s" }],
+  });
+  expect(problems).toBe("");
+  expect(facts?.rules[0]?.source?.timeoutMs).toBe(1_500);
+});

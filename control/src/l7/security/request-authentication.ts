@@ -5,6 +5,7 @@ import { type JwtRule, JwtRuleSchema } from "#proto/l7_pb.ts";
 import { Fields, type Problem } from "../../model/fields.ts";
 import { type Meta, metaOf } from "../../model/meta.ts";
 import { isHeaderName } from "../gateway-api/values.ts";
+import { durationMs } from "../istio/values.ts";
 import { type JwksSource, parseJwks } from "./jwks.ts";
 import { readTargets, type Target } from "./policy-target.ts";
 
@@ -117,13 +118,10 @@ function readSource(
   return undefined;
 }
 
-/** Such as `5s`. */
 function readTimeout(fields: Fields): number {
   const text = fields.string("timeout");
   if (text === undefined) return DEFAULT_TIMEOUT_MS;
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(text);
-  const unit = { ms: 1, s: 1_000, m: 60_000 }[match?.[2] ?? ""] ?? 0;
-  const value = Number(match?.[1]) * unit;
+  const value = durationMs(text) ?? 0;
   if (value >= 1 && value <= MAX_TIMEOUT_MS) return value;
   fields.problem("timeout", `"${text}" is no duration from 1ms to 1m`);
   return DEFAULT_TIMEOUT_MS;
