@@ -1,5 +1,7 @@
 /** Annotations under names of Istio's, of the Gateway API's controllers for it, and ours. */
 
+import { CANARY_WEIGHT, percentOf } from "../model/waypoints.ts";
+
 export interface KnownAnnotation {
   /** Kinds that it counts on; "*": any. */
   readonly on: readonly string[];
@@ -21,6 +23,7 @@ export const ANNOTATIONS: ReadonlyMap<string, KnownAnnotation> = new Map([
     "ambient.istio.io/xfcc-include-client-identity",
     { on: ["Gateway", "Service", "Pod"], problem: oneOf("true", "false") },
   ],
+  [CANARY_WEIGHT, { on: ["Service", "ServiceEntry", "Namespace"], problem: notPercent }],
   ["networking.istio.io/exportTo", { on: ["Service"] }],
   [
     "networking.istio.io/traffic-distribution",
@@ -56,6 +59,10 @@ export const SIDECAR_FAMILIES = [
 export function isMeshAnnotation(name: string): boolean {
   const domain = name.split("/", 1)[0] ?? "";
   return domain === "istio.io" || domain.endsWith(".istio.io") || domain === "weft.dev" || domain.endsWith(".weft.dev");
+}
+
+function notPercent(value: string): string | undefined {
+  return percentOf(value) === undefined ? `"${value}" is no whole number from 0 to 100` : undefined;
 }
 
 function oneOf(...values: readonly string[]): (value: string) => string | undefined {

@@ -28,6 +28,15 @@ const service = (name: string, spec: object = {}, metadata: object = {}) =>
   );
 const bound = (name: string, spec: object = {}) =>
   service(name, spec, { labels: { "istio.io/use-waypoint": "waypoint" } });
+const shared = (weight: string) =>
+  service(
+    "web",
+    {},
+    {
+      labels: { "istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-canary": "canary" },
+      annotations: { "istio.io/use-waypoint-canary-weight": weight },
+    },
+  );
 const pod = (name: string, labels: object, extra: object = {}) =>
   object(
     "v1",
@@ -134,6 +143,13 @@ const CASES: readonly (readonly [what: string, code: Code, bad: string, good: st
     namespace({ "istio.io/use-waypoint": "waypoint" }),
     all(waypoint, namespace({ "istio.io/use-waypoint": "waypoint" })),
   ],
+  [
+    "a canary of waypoints that is not there",
+    "IST0133",
+    all(waypoint, shared("5")),
+    all(waypoint, waypoint.replaceAll('"waypoint"', '"canary"'), shared("5")),
+  ],
+  ["a share that is none", "IST0125", shared("105"), shared("5")],
   [
     "the target of a policy that does not exist",
     "IST0101",

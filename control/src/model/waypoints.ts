@@ -31,7 +31,7 @@ const USE_WAYPOINT = "istio.io/use-waypoint";
 const USE_WAYPOINT_NAMESPACE = "istio.io/use-waypoint-namespace";
 const CANARY = "istio.io/use-waypoint-canary";
 const CANARY_NAMESPACE = "istio.io/use-waypoint-canary-namespace";
-const CANARY_WEIGHT = "istio.io/use-waypoint-canary-weight";
+export const CANARY_WEIGHT = "istio.io/use-waypoint-canary-weight";
 const WHOLE = 100;
 
 /** What an object's labels say: a Gateway's key, or that it wants none. */
@@ -83,12 +83,16 @@ export function waypointWish(labels: Labels, namespace: string): WaypointWish | 
   return name === "none" ? "none" : `${labels[USE_WAYPOINT_NAMESPACE] || namespace}/${name}`;
 }
 
+/** Undefined: it is no whole number of 100. */
+export function percentOf(text: string): number | undefined {
+  return /^\d{1,3}$/.test(text) && Number(text) <= WHOLE ? Number(text) : undefined;
+}
+
 /** Those of an object in `namespace`, or of the namespace itself. */
 export function waypointWishes(labels: Labels, annotations: Labels | undefined, namespace: string): WaypointWishes {
   const waypoint = waypointWish(labels, namespace);
   const canary = labels[CANARY];
-  const text = annotations?.[CANARY_WEIGHT] ?? "";
-  const weight = /^\d{1,3}$/.test(text) && Number(text) <= WHOLE ? Number(text) : 0;
+  const weight = percentOf(annotations?.[CANARY_WEIGHT] ?? "") ?? 0;
   return {
     ...(waypoint === undefined ? {} : { waypoint }),
     ...(!canary ? {} : { canary: { gateway: `${labels[CANARY_NAMESPACE] || namespace}/${canary}`, weight } }),

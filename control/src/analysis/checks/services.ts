@@ -42,10 +42,13 @@ export const checkServiceEntry: Check = ({ key, own, around }, say) => {
   checkProtocols(facts.definitions, key, around, say);
 };
 
-function checkWaypoint({ namespace, waypoint }: ServiceDefinition, { model }: Surroundings, say: Say): void {
+function checkWaypoint(definition: ServiceDefinition, { model }: Surroundings, say: Say): void {
+  const { namespace, waypoint, canary } = definition;
   // What the namespace says is told of at the namespace.
   if (waypoint === undefined || waypoint === "none") return;
-  const binding = model.waypoints.binding("service", namespace, waypoint);
+  const binding = model.waypoints.serviceBinding(namespace, definition);
+  if (canary !== undefined && binding?.reason === "WaypointAccepted" && binding.canary === undefined)
+    say("IST0133", `Label istio.io/use-waypoint-canary: ${binding.message}`, "metadata.labels");
   if (binding === undefined || binding.reason === "WaypointAccepted") return;
   if (binding.reason === "WaypointMissing")
     say("IST0101", `Referenced waypoint not found: "${waypoint}"; connections are refused`, "metadata.labels");
