@@ -80,6 +80,27 @@ describe("a waypoint in a playground", () => {
     await eventually("the way without it", async () => (await curl()).stdout.startsWith("web-"), 10_000);
   });
 
+  it("shares the connections to a service with a canary", async () => {
+    await bed.apply(GATEWAY.replace("name: waypoint", "name: canary"));
+    await bed.kubectl("wait", "--for=condition=Programmed", "gateway/canary", "--timeout=60s");
+    await bed.kubectl("annotate", "service", "web", "istio.io/use-waypoint-canary-weight=50");
+    const labels = ["istio.io/use-waypoint=waypoint", "istio.io/use-waypoint-canary=canary"];
+    await bed.kubectl("label", "service", "web", "--overwrite", ...labels);
+    const canary = 'dst.identity="spiffe://cluster.local/ns/default/sa/canary"';
+    await eventually(
+      "a connection by the canary",
+      async () => {
+        const { stdout } = await curl();
+        const logs = await bed.kubectl("-n", "istio-system", "logs", "daemonset/weft-agent", "--all-pods=true");
+        return stdout.startsWith("web-") && logs.includes(canary);
+      },
+      60_000,
+    );
+    for (let i = 0; i < 10; i++) expect((await curl()).stdout).toMatch(/^web-/);
+    await bed.kubectl("label", "service", "web", "istio.io/use-waypoint-canary-");
+    await bed.kubectl("delete", "gateway", "canary");
+  });
+
   it("is not gone around when it is not there", async () => {
     await bed.kubectl("label", "service", "web", "istio.io/use-waypoint=nobody", "--overwrite");
     await eventually("the refusal", async () => (await curl()).code !== 0, 10_000);
