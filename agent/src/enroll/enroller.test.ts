@@ -239,7 +239,7 @@ describe("a pod that is being born", () => {
     await vi.advanceTimersByTimeAsync(60_000);
     enroller.folderChanged("a");
     namespaces.set("a", 1n);
-    await vi.advanceTimersByTimeAsync(10);
+    await vi.advanceTimersByTimeAsync(20);
     expect(enroller.counts()).toMatchObject({ active: 1 });
   });
 

@@ -84,7 +84,7 @@ export interface EnrollmentStatus {
 
 const RETRY_MS = [100, 5000] as const;
 /** After a pod's first process has come its network is set up, in some layouts, and its applications follow: that is no time to wait. */
-const EAGER_MS = { every: 10, for: 3000 } as const;
+const EAGER_MS = { every: 20, for: 3000 } as const;
 /** A pod that runs here and that the API does not know for so long is none of ours. */
 const UNHEARD_OF_MS = 2000;
 const RECHECK_MS = 10_000;
