@@ -10,8 +10,7 @@
  * Untouched: loopback to any other port, everything that is not the first packet of a TCP
  * connection.
  *
- * Failure: these programs are not pinned and end with the agent. Connections to the agent's port
- * are then refused; those from outside are what they are in a pod without a mesh.
+ * Failure: closed. Without an agent connections wait for the next, until TCP gives up.
  *
  * Oldest kernel: 5.15.
  */

@@ -4,9 +4,12 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/unique_fd.h"
+#include "bpf/bpffs.h"
 #include "bpf/program_set.h"
 #include "hold.skel.h"
 #include "net/netns.h"
@@ -16,6 +19,8 @@ namespace weft {
 Status Newcomers::Open(const PinPaths& pins, MapSizes sizes, const Cgroup& pods) {
   if (const Status opened = OpenMap(members_, pins.Map("weft_members")); !opened) return opened;
   if (const Status opened = OpenMap(newcomers_, pins.Map("weft_newcomers")); !opened) return opened;
+  holds_ = pins.root + "/holds";
+  if (const Status made = EnsureBpffsDir(holds_); !made) return made;
   const Result<NetNs> own = NetNs::Open("/proc/self/ns/net");
   if (!own) return own.error();
   const Result<uint64_t> cookie = own->Cookie();
@@ -34,15 +39,13 @@ Status Newcomers::Open(const PinPaths& pins, MapSizes sizes, const Cgroup& pods)
 Status Newcomers::Set(const std::string& folder, Membership membership) {
   const Result<Cgroup> cgroup = Cgroup::Open(folder);
   if (!cgroup) return cgroup.error();
-  if (membership == Membership::kHeld && !holds_.contains(cgroup->id)) {
+  if (membership == Membership::kHeld) {
     // Before connect() sends anything where these are needed.
-    Result<Hold> hold = Attach(*cgroup);
-    if (!hold) return hold.error();
-    holds_.emplace(cgroup->id, std::move(*hold));
+    if (const Status held = Hold(*cgroup); !held) return held;
   }
   const uint32_t member = membership == Membership::kOutside ? WEFT_MEMBER_OUTSIDE : WEFT_MEMBER_INSIDE;
   if (const Status set = members_.Set(cgroup->id, member); !set) return set;
-  if (membership != Membership::kHeld) holds_.erase(cgroup->id);
+  if (membership != Membership::kHeld) LetGo(cgroup->id);
   return Ok{};
 }
 
@@ -56,7 +59,9 @@ void Newcomers::Keep(const std::vector<std::string>& folders) {
   for (const uint64_t id : members_.Keys()) {
     if (!kept(id)) members_.Remove(id);
   }
-  std::erase_if(holds_, [&](const auto& entry) { return !kept(entry.first); });
+  for (const std::string& name : ListDir(holds_)) {
+    if (!kept(std::strtoull(name.c_str(), nullptr, 10))) static_cast<void>(RemovePin(holds_ + "/" + name));
+  }
 }
 
 Status Newcomers::Guard(std::chrono::nanoseconds duration) const {
@@ -65,16 +70,29 @@ Status Newcomers::Guard(std::chrono::nanoseconds duration) const {
   return newcomers_.Set(0, facts);
 }
 
-Result<Newcomers::Hold> Newcomers::Attach(const Cgroup& folder) const {
-  Hold hold;
+Status Newcomers::Hold(const Cgroup& folder) const {
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, programs_.get()) {
+    const std::string path = PinOf(folder.id, bpf_program__name(program));
+    // An earlier agent's holds as well as ours, and its pod is the same: the kernel uses no id twice.
+    if (UniqueFd(bpf_obj_get(path.c_str()))) continue;
     const bpf_attach_type type = bpf_program__expected_attach_type(program);
-    UniqueFd link(bpf_link_create(bpf_program__fd(program), folder.fd.get(), type, nullptr));
+    const UniqueFd link(bpf_link_create(bpf_program__fd(program), folder.fd.get(), type, nullptr));
     if (!link) return Error{errno, "hold the connections of " + folder.path};
-    (type == BPF_CGROUP_INET_EGRESS ? hold.out : hold.in) = std::move(link);
+    if (bpf_obj_pin(link.get(), path.c_str()) != 0) return Error{errno, "pin " + path};
   }
-  return hold;
+  return Ok{};
+}
+
+void Newcomers::LetGo(uint64_t folder) const {
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, programs_.get()) {
+    static_cast<void>(RemovePin(PinOf(folder, bpf_program__name(program))));
+  }
+}
+
+std::string Newcomers::PinOf(uint64_t folder, const char* program) const {
+  return holds_ + "/" + std::to_string(folder) + "_" + program;
 }
 
 }  // namespace weft

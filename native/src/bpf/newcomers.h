@@ -2,13 +2,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
-#include "base/unique_fd.h"
 #include "bpf/cgroup.h"
 #include "bpf/pinned_map.h"
 #include "bpf/program_object.h"
@@ -27,7 +24,8 @@ enum class Membership : uint8_t {
   kHeld,
 };
 
-// weft_members, weft_newcomers and the programs that hold packets. One thread.
+// weft_members, weft_newcomers and the programs that hold packets, which are pinned by pod: what waits for one agent
+// goes on to the next. One thread.
 class Newcomers {
  public:
   // `pods`: the folder of all pods.
@@ -39,19 +37,16 @@ class Newcomers {
   Status Guard(std::chrono::nanoseconds duration) const;
 
  private:
-  struct Hold {
-    UniqueFd out;
-    UniqueFd in;
-  };
+  Status Hold(const Cgroup& folder) const;
+  // Ok when it is not held.
+  void LetGo(uint64_t folder) const;
+  std::string PinOf(uint64_t folder, const char* program) const;
 
-  Result<Hold> Attach(const Cgroup& folder) const;
-
+  std::string holds_;
   weft_newcomers facts_{};
   ObjectPtr programs_;
   PinnedMap<uint64_t, uint32_t> members_;
   PinnedMap<uint32_t, weft_newcomers> newcomers_;
-  // By the folder's id. Not pinned: without an agent nobody would let go.
-  std::unordered_map<uint64_t, Hold> holds_;
 };
 
 }  // namespace weft
