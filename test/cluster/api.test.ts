@@ -26,10 +26,10 @@ import { KubeAnnotator } from "../../agent/src/enroll/annotator.ts";
 import { PodWatch } from "../../agent/src/enroll/pod-watch.ts";
 import { VALIDATING_WEBHOOKS } from "../../control/src/admission/webhook-controller.ts";
 import { DeltaClient } from "../helpers/delta-client.ts";
+import { TcpSwitch } from "../helpers/tcp-switch.ts";
 import { weftHere } from "../helpers/weft-here.ts";
 import { ApiServer, freePorts, kind } from "./api-server.ts";
 import { ControlProcess } from "./control-process.ts";
-import { CutOff } from "./cut-off.ts";
 import { account, apply, namespace, runPod } from "./fixtures.ts";
 
 const DEPLOY = resolve(import.meta.dirname, "../../deploy");
@@ -42,7 +42,7 @@ const TAKEOVER_MS = 60_000;
 
 let api: ApiServer;
 let admin: KubeClient;
-let way: CutOff;
+let way: TcpSwitch;
 let first: ControlProcess;
 let agentPod: Pod;
 let roots: string;
@@ -72,7 +72,7 @@ beforeAll(async () => {
   });
   await runPod(api, { namespace: "shop", name: "web-1", account: "web", node: "node-1", ip: "10.244.1.2" });
   await runPod(api, { namespace: "shop", name: "db-1", account: "db", node: "node-2", ip: "10.244.2.2" });
-  way = await CutOff.before(api.port);
+  way = await TcpSwitch.start(api.port);
   first = await ControlProcess.start("control-1", await accountClient("weft-control", way.port));
   roots = await eventually("the root certificate", async () => {
     const map = await admin.get(CONFIG_MAPS, { namespace: "shop", name: "istio-ca-root-cert" });
@@ -83,7 +83,7 @@ beforeAll(async () => {
 afterAll(async () => {
   admin?.close();
   await first?.kill();
-  way?.stop();
+  await way?.stop();
   await api?.stop();
 });
 
@@ -233,6 +233,26 @@ describe("the admission webhook", () => {
     });
     expect(taken.stdout).toContain("created");
     await pointAt(first.admissionPort);
+  });
+
+  test("stops nobody for longer than its time-out while the control plane hangs, and refuses again when it goes on", async () => {
+    const hanging = await TcpSwitch.start(first.admissionPort);
+    hanging.hold();
+    try {
+      await pointAt(hanging.port);
+      const name = "slow-webhook";
+      const taken = await eventually("no answer, and no refusal", async () => {
+        const answer = await create(denyNothing(name));
+        return answer.code === 0 ? answer : undefined;
+      });
+      expect(taken.stdout).toContain("created");
+      await api.kubectl(["delete", "-n", "shop", "authorizationpolicy", name]);
+      hanging.release();
+      await eventually("a refusal", async () => (await create(denyNothing(name))).code !== 0);
+    } finally {
+      await pointAt(first.admissionPort);
+      await hanging.stop();
+    }
   });
 });
 
@@ -426,12 +446,12 @@ describe("when the API server goes", () => {
     try {
       await eventually("the pod", () => has("db-1"));
       const before = lists();
-      way.close();
+      way.turn();
       await api.kubectl(["-n", "shop", "delete", "pod", "db-1", "--force", "--grace-period=0"]);
       await runPod(api, { namespace: "shop", name: "new-1", account: "db", node: "node-2", ip: "10.244.2.3" });
       await api.down();
       await api.up();
-      way.open();
+      way.turn(api.port);
       await eventually("what came", () => has("new-1"), CATCH_UP_MS);
       await eventually("nothing of what went", () => !has("db-1"), CATCH_UP_MS);
       expect(client.ended).toBeUndefined();

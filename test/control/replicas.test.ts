@@ -208,3 +208,26 @@ test("while the API is gone, what is known is served; what happened meanwhile is
     await eventually("what there is now", () => podsOf(each).join() === expected.join(), PATIENCE_MS);
   }
 });
+
+test("an API that hangs holds nobody up who is known, and what it has held back counts when it goes on", async () => {
+  const replica = await startReplica("replica-1");
+  istiod.targets = [replica.grpcPort];
+  const agent = startAgent();
+  await eventually("all pods", () => podsOf(agent).length === PODS_AT_START, PATIENCE_MS);
+  api.hold();
+  kube.remove(PODS, "shop", "web-0");
+  putPod(PODS_AT_START);
+  // Its token is known, and so is the mesh.
+  const restarted = startAgent();
+  await eventually("all pods", () => podsOf(restarted).length === PODS_AT_START, PATIENCE_MS);
+  // One whose token is not known waits, and nobody waits for it.
+  const stranger = startAgent("second");
+  const another = startAgent();
+  await eventually("all pods", () => podsOf(another).length === PODS_AT_START, PATIENCE_MS);
+  expect(stranger.received).toBe(0);
+  api.release();
+  const expected = Array.from({ length: PODS_AT_START }, (_, index) => uid(index + 1)).sort();
+  for (const each of [agent, restarted, another, stranger]) {
+    await eventually("what there is now", () => podsOf(each).join() === expected.join(), PATIENCE_MS);
+  }
+});

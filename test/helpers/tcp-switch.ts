@@ -5,6 +5,9 @@ import net from "node:net";
 export class TcpSwitch {
   readonly #server: net.Server;
   readonly #sockets = new Set<net.Socket>();
+  /** Both directions of each connection. */
+  readonly #ways = new Set<readonly [net.Socket, net.Socket]>();
+  #held = false;
   /** Ports of this machine, tried in turn; none: connections are refused. */
   targets: readonly number[] = [];
   #turn = 0;
@@ -31,6 +34,21 @@ export class TcpSwitch {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Nothing passes any more, and nothing ends: connections are taken and stay without an answer. */
+  hold(): void {
+    this.#held = true;
+    for (const [from, to] of this.#ways) {
+      from.unpipe(to);
+      from.pause();
+    }
+  }
+
+  /** What was held passes. */
+  release(): void {
+    this.#held = false;
+    for (const [from, to] of this.#ways) from.pipe(to);
+  }
+
   async stop(): Promise<void> {
     this.turn();
     this.#server.close();
@@ -43,12 +61,17 @@ export class TcpSwitch {
     if (target === undefined) return void client.destroy();
     const server = net.connect(target, "127.0.0.1");
     this.#follow(server);
-    for (const [one, other] of [
+    for (const way of [
       [client, server],
       [server, client],
     ] as const) {
-      one.pipe(other);
-      one.on("close", () => other.destroy());
+      const [from, to] = way;
+      this.#ways.add(way);
+      if (!this.#held) from.pipe(to);
+      from.on("close", () => {
+        this.#ways.delete(way);
+        to.destroy();
+      });
     }
   }
 

@@ -16,6 +16,8 @@ class FakeAuthority implements CertificateAuthority {
   running = 0;
   most = 0;
   fail: string | undefined;
+  /** How far its clock is ahead of ours. */
+  aheadMs = 0;
   /** Resolves requests when set to false. */
   hold = false;
   readonly #held: (() => void)[] = [];
@@ -26,7 +28,7 @@ class FakeAuthority implements CertificateAuthority {
     if (this.hold) await new Promise<void>((resolve) => this.#held.push(resolve));
     this.running--;
     if (this.fail !== undefined) throw new Error(this.fail);
-    const notBeforeMs = Date.now();
+    const notBeforeMs = Date.now() + this.aheadMs;
     return { identity, chain: "c", key: "k", roots: "r", notBeforeMs, notAfterMs: notBeforeMs + 24 * HOUR };
   }
 
@@ -98,6 +100,29 @@ describe("renewal", () => {
     expect(manager.status()[0]?.state).toBe("Unavailable");
     authority.fail = undefined;
     await pass(151_000);
+    expect(manager.status()[0]).toMatchObject({ state: "Available", error: undefined });
+  });
+});
+
+describe("clocks that disagree", () => {
+  test.each([
+    ["minutes behind", 5 * 60_000, "Available"],
+    ["minutes ahead", -5 * 60_000, "Available"],
+    ["13 hours ahead", -13 * HOUR, "Available"],
+    ["days ahead", -72 * HOUR, "Unavailable"],
+  ])("ours is %s: certificates are used, and asked for no more often than must be", async (_what, aheadMs, state) => {
+    authority.aheadMs = aheadMs;
+    manager.acquire("a");
+    await pass(1);
+    expect(pushed).toMatchObject([{ op: "set-identity", identity: "a" }]);
+    expect(manager.status()[0]?.state).toBe(state);
+    await pass(HOUR);
+    // Attempts that do not help come less and less often, up to one in 150 s, give or take a fifth.
+    expect(authority.asked.length).toBeLessThan(HOUR / 120_000 + 12);
+    if (state === "Available") expect(authority.asked.length).toBeLessThan(4);
+    // A clock that is set right again.
+    authority.aheadMs = 0;
+    await pass(2 * HOUR);
     expect(manager.status()[0]).toMatchObject({ state: "Available", error: undefined });
   });
 });

@@ -10,6 +10,11 @@ import { renewAtMs, type Svid } from "./svid.ts";
 /** Requests under way at the same time. */
 const MAX_PARALLEL = 8;
 const BACKOFF_MS = [1000, 150_000] as const;
+/**
+ * Part of what is left of a new certificate that passes before the next is asked for, though half of its life be over: by
+ * a clock that is ahead it is at once.
+ */
+const LEAST_WAIT_PART = 0.05;
 /** Clocks jump and machines sleep, so that due dates are looked at no less often than this. */
 const MAX_SLEEP_MS = 10_000;
 
@@ -148,12 +153,17 @@ export class IdentityManager {
     try {
       const svid = await this.#options.authority.issue(entry.identity);
       entry.svid = svid;
+      if (this.#entries.get(entry.identity) === entry) this.#options.push([setIdentity(svid)]);
+      const now = this.#now();
+      if (svid.notAfterMs <= now) throw new Error("a new certificate has expired by this machine's clock");
       entry.error = undefined;
       entry.backoff.reset();
-      // A certificate of no life left would be asked for again at once, for ever.
-      entry.dueAt = Math.max(renewAtMs(svid), this.#now() + BACKOFF_MS[0]);
-      if (this.#entries.get(entry.identity) === entry) this.#options.push([setIdentity(svid)]);
+      entry.dueAt = Math.max(renewAtMs(svid), now + BACKOFF_MS[0], now + (svid.notAfterMs - now) * LEAST_WAIT_PART);
       this.#options.log.debug("got certificate", { identity: entry.identity });
+      if (svid.notBeforeMs > now) {
+        const seconds = Math.ceil((svid.notBeforeMs - now) / 1000);
+        this.#options.log.warn("clock is behind: a new certificate is not valid yet", { seconds });
+      }
     } catch (error) {
       entry.error = errorText(error);
       entry.dueAt = this.#now() + entry.backoff.next();

@@ -50,7 +50,17 @@ export interface TokenReview {
   readonly extra: Readonly<Record<string, readonly string[]>>;
 }
 
-const REQUEST_TIMEOUT_MS = 30_000;
+export interface KubeLimits {
+  /** Milliseconds until a request must be answered; a watch, until it begins. */
+  readonly answerMs: number;
+  /**
+   * Milliseconds without an event after which a watch counts as dead, whatever its connection says: a server that hangs
+   * keeps that open. Those of Kubernetes send a bookmark about every minute.
+   */
+  readonly silenceMs: number;
+}
+
+const LIMITS: KubeLimits = { answerMs: 30_000, silenceMs: 150_000 };
 /** Objects per page of a list: a page of large pods stays below a few MB. */
 const PAGE_SIZE = 500;
 /** A list that changes under us is begun anew this often before we give up. */
@@ -59,8 +69,6 @@ const LIST_ATTEMPTS = 3;
 const TCP_KEEPALIVE_MS = 15_000;
 /** Watches hold one each; requests beyond wait in line, so that a flood of them does not become one of sockets. */
 const MAX_SOCKETS = 100;
-/** How much longer than the server's own end a watch may be silent before the connection counts as dead. */
-const WATCH_GRACE_MS = 30_000;
 
 const CONTENT_TYPES = {
   json: "application/json",
@@ -74,9 +82,11 @@ export class KubeClient {
   readonly #agent: http.Agent;
   readonly #basePath: string;
   readonly #url: URL;
+  readonly #limits: KubeLimits;
 
-  constructor(access: KubeAccess) {
+  constructor(access: KubeAccess, limits: KubeLimits = LIMITS) {
     this.#access = access;
+    this.#limits = limits;
     this.#url = new URL(access.server);
     this.#basePath = this.#url.pathname.replace(/\/+$/, "");
     const keepAlive = { keepAlive: true, keepAliveMsecs: TCP_KEEPALIVE_MS, maxFreeSockets: 4, maxSockets: MAX_SOCKETS };
@@ -147,7 +157,7 @@ export class KubeClient {
     query.set("resourceVersion", options.resourceVersion);
     query.set("timeoutSeconds", String(options.timeoutSeconds));
     const path = `${collectionPath(type, options.namespace)}?${query}`;
-    const silenceMs = options.timeoutSeconds * 1000 + WATCH_GRACE_MS;
+    const { silenceMs } = this.#limits;
     const response = await this.#open("GET", path, undefined, undefined, options.signal, silenceMs);
     try {
       for await (const line of lines(response)) {
@@ -234,7 +244,7 @@ export class KubeClient {
   }
 
   async #json<R>(method: string, path: string, signal?: AbortSignal, contentType?: string, body?: unknown): Promise<R> {
-    const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const limit = AbortSignal.timeout(this.#limits.answerMs);
     const either = signal === undefined ? limit : AbortSignal.any([signal, limit]);
     const response = await this.#open(method, path, contentType, body, either);
     try {
@@ -273,8 +283,11 @@ export class KubeClient {
           ...(signal === undefined ? {} : { signal }),
           ...(silenceMs === undefined ? {} : { timeout: silenceMs }),
         });
+        const { answerMs } = this.#limits;
+        const unanswered = setTimeout(() => request.destroy(new Error(`no answer for ${answerMs} ms`)), answerMs);
         request.on("response", resolve);
         request.on("error", reject);
+        for (const event of ["response", "close"]) request.on(event, () => clearTimeout(unanswered));
         request.on("timeout", () => request.destroy(new Error(`no event for ${silenceMs} ms`)));
         request.end(payload);
       });

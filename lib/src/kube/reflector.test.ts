@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import { FakeKube } from "../../../test/helpers/fake-kube.ts";
-import type { KubeClient } from "./client.ts";
+import { TcpSwitch } from "../../../test/helpers/tcp-switch.ts";
+import { KubeClient } from "./client.ts";
+import { KubeError } from "./errors.ts";
 import { Reflector } from "./reflector.ts";
 import { AUTHORIZATION_POLICIES, type KubeObject, PODS, type ResourceType } from "./types.ts";
 
@@ -23,11 +25,15 @@ describe("Reflector", () => {
     await kube.stop();
   });
 
-  function reflect(type: ResourceType<KubeObject> = PODS as ResourceType<KubeObject>, namespace?: string) {
+  function reflect(
+    type: ResourceType<KubeObject> = PODS as ResourceType<KubeObject>,
+    namespace?: string,
+    through = client,
+  ) {
     const names = new Set<string>();
     const calls: string[] = [];
     const errors: unknown[] = [];
-    const reflector = new Reflector(client, {
+    const reflector = new Reflector(through, {
       type,
       ...(namespace === undefined ? {} : { namespace }),
       optional: type.group !== "",
@@ -123,5 +129,31 @@ describe("Reflector", () => {
     kube.put(PODS, pod("own", "a"));
     await eventually("own", () => names.has("own"));
     expect([...names]).toEqual(["own"]);
+  });
+
+  it("leaves a server that hangs, whether it answers a list no more or a watch, and goes on when it is back", async () => {
+    const way = await TcpSwitch.start(Number(new URL(kube.url).port));
+    const hasty = new KubeClient({ server: `http://127.0.0.1:${way.port}` }, { answerMs: 300, silenceMs: 300 });
+    try {
+      way.hold();
+      const { reflector, names, errors } = reflect(undefined, undefined, hasty);
+      await eventually("a list given up", () => errors.length > 0);
+      way.release();
+      await reflector.synced;
+      await eventually("a watch", () => kube.watches > 0);
+      way.hold();
+      const before = errors.length;
+      kube.put(PODS, pod("missed"));
+      // The first is the watch that was open, the next one is its successor's start.
+      await eventually("a watch given up, and another", () => errors.length > before + 1);
+      expect(names.size).toBe(0);
+      way.release();
+      await eventually("what was missed", () => names.has("missed"));
+      expect(errors.every((error) => error instanceof KubeError && error.status === 0)).toBe(true);
+    } finally {
+      stop.abort();
+      hasty.close();
+      await way.stop();
+    }
   });
 });
