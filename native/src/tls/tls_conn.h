@@ -50,7 +50,7 @@ class TlsConn {
   // Valid once established.
   const SpiffeId& peer() const { return *peer_; }
   const IdentityContext& context() const { return *context_; }
-  // Whether the peer's certificate would still be taken with the roots of `context`.
+  // Whether the roots of `context` vouch for the certificate that the peer has shown, even if that has expired since.
   bool PeerTrustedBy(const IdentityContext& context) const;
 
   // OpenSSL's hook: chain, then SPIFFE id.

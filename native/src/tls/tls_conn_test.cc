@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <ctime>
 #include <random>
+#include <thread>
 
 #include "test_ca.h"
 
@@ -38,7 +41,8 @@ class TlsConnTest : public testing::Test {
     return true;
   }
   void Handshake(size_t step = SIZE_MAX) {
-    client = std::move(*TlsConn::Client(Context(kClient), {kServer}));
+    if (!client_context) client_context = Context(kClient);
+    client = std::move(*TlsConn::Client(client_context, {kServer}));
     server = std::move(*TlsConn::Server(Context(kServer)));
     ASSERT_TRUE(client->Start(client_out));
     while (!client_out.empty() || !server_out.empty()) {
@@ -50,6 +54,7 @@ class TlsConnTest : public testing::Test {
   }
 
   TestCa ca;
+  std::shared_ptr<const IdentityContext> client_context;
   BufferPool pool;
   Buffer client_out{pool};
   Buffer server_out{pool};
@@ -63,6 +68,20 @@ TEST_F(TlsConnTest, BothEndsKnowEachOther) {
   Handshake();
   EXPECT_EQ(client->peer().ToUri(), kServer);
   EXPECT_EQ(server->peer().ToUri(), kClient);
+}
+
+TEST_F(TlsConnTest, APeerStaysTrustedWhenItsCertificateExpiresAndNotWithoutItsAuthority) {
+  constexpr int kLifeSeconds = 3;
+  const Svid brief =
+      ca.Issue(SvidOptions{.uris = {kClient}, .dns_names = {}, .not_before_s = -100, .not_after_s = kLifeSeconds});
+  const std::time_t expired = std::time(nullptr) + kLifeSeconds;
+  client_context = *IdentityContext::Create(kClient, brief.chain, brief.key, ca.roots());
+  Handshake();
+  while (std::time(nullptr) <= expired) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(server->PeerTrustedBy(*Context(kServer)));
+  const TestCa other;
+  const Svid svid = other.Issue(kServer);
+  EXPECT_FALSE(server->PeerTrustedBy(**IdentityContext::Create(kServer, svid.chain, svid.key, other.roots())));
 }
 
 TEST_F(TlsConnTest, BytesOfAnySizeArriveInPiecesOfAnySize) {
@@ -137,7 +156,8 @@ class OpenSslPeerTest : public TlsConnTest {
     from_peer = BIO_new(BIO_s_mem());
     SSL_set_bio(ssl.get(), to_peer, from_peer);
     SSL_set_accept_state(ssl.get());
-    client = std::move(*TlsConn::Client(Context(kClient), {kServer}));
+    if (!client_context) client_context = Context(kClient);
+    client = std::move(*TlsConn::Client(client_context, {kServer}));
     ASSERT_TRUE(client->Start(client_out));
     for (int i = 0; i < 4; ++i) Exchange();
     ASSERT_TRUE(client->established());
