@@ -41,18 +41,18 @@ export const KNOWN: readonly Known[] = [
     envoy: /^(0|\(none\))$/,
   },
   {
+    reason: "An empty body that came in chunks needs none on its way.",
+    key: /^upstream\d+\.header\.transfer-encoding$/,
+    weft: /^\(none\)$/,
+    envoy: /^chunked$/,
+  },
+  {
     reason: "The deadline is the same in other units, or Envoy's own, of which it tells servers.",
     key: /^(upstream|copy)\d+\.header\.grpc-timeout$/,
   },
   {
-    reason:
-      "A copy has its body whole and says how long it is; it has no trailers, asks for no go-ahead and is no attempt.",
-    key: /^copy\d+\.(trailer\..*|header\.(content-length|transfer-encoding|expect|x-envoy-internal|x-envoy-attempt-count))$/,
-  },
-  {
-    reason: "A copy goes out also when the request itself finds no endpoint.",
-    key: /^copy\d+\./,
-    envoy: /^\(none\)$/,
+    reason: "A copy has its body whole and says how long it is; it has no trailers and asks for no go-ahead.",
+    key: /^copy\d+\.(trailer\..*|header\.(content-length|transfer-encoding|expect|x-envoy-internal))$/,
   },
   {
     reason: "The host before a rewrite: Istio's reference names no such header.",
@@ -115,6 +115,12 @@ export const KNOWN_REQUESTS: readonly KnownRequest[] = [
     when: ({ headers, script }) =>
       headers.some(([name]) => name === "expect") && ((script.failures ?? 0) > 0 || (script.status ?? 200) >= 400),
     weft: { key: "client.informational", value: /^100/ },
+  },
+  {
+    reason: "Who says x-envoy-overloaded is not asked again, as Istio's reference has it; Envoy 1.40 asks.",
+    when: ({ script }) =>
+      (script.status ?? 200) >= 400 && (script.headers ?? []).some(([name]) => name === "x-envoy-overloaded"),
+    weft: { key: "attempts", value: /^1$/ },
   },
   {
     reason: "What is no HTTP is refused by both; Envoy says so in the body.",

@@ -137,8 +137,10 @@ function headersOf(
   bodyBytes: number,
 ): (readonly [string, string])[] {
   const headers: (readonly [string, string])[] = [];
-  // Once at most: Envoy compares each value of a header by itself, Istio's reference says (and ours does) all together.
-  for (const name of ["x-v", "x-w"]) if (random.chance(0.5)) headers.push([name, random.pick(VALUES)]);
+  // In lines of their own, which rules look at one by one.
+  for (const name of ["x-v", "x-w"]) {
+    for (let lines = random.pick([0, 0, 0, 1, 1, 2]); lines > 0; lines--) headers.push([name, random.pick(VALUES)]);
+  }
   headers.push(...random.some(ODD_HEADERS, 5));
   if (protocol === "1.1" && random.chance(0.2)) headers.push(random.pick(HOP_BY_HOP), ["x-hop", "1"]);
   if (protocol === "1.1" && bodyBytes > 0 && random.chance(0.15)) headers.push(["expect", "100-continue"]);
