@@ -33,7 +33,7 @@ export async function residentWithWorkloads(workloads: number, cgroup2: string):
   } finally {
     agent.kill("SIGTERM");
     await ended(agent).catch(() => undefined);
-    ads.stop();
+    await ads.stop();
     await kube.stop();
     await cleanUp(environment(folder, pods, name, ads.port));
     await removeCgroup(cgroup);
