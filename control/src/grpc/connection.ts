@@ -1,27 +1,41 @@
 /** One client's connection: whether it is still alive, and when it has been open long enough. */
 import { constants, type ServerHttp2Session } from "node:http2";
 
-/** Clients come back to another replica now and then, so that load spreads after one was added. */
-const MAX_AGE_MS = 30 * 60_000;
+export interface ConnectionLimits {
+  /** Clients come back to another replica now and then, so that load spreads after one was added. */
+  readonly maxAgeMs: number;
+  /** What is under way at that age may end by itself. */
+  readonly graceMs: number;
+  /** Between two questions whether the client is still there. */
+  readonly keepaliveMs: number;
+  /** For its answer. */
+  readonly keepaliveTimeoutMs: number;
+}
+
+export const CONNECTION_LIMITS: ConnectionLimits = {
+  maxAgeMs: 30 * 60_000,
+  graceMs: 10_000,
+  keepaliveMs: 30_000,
+  keepaliveTimeoutMs: 10_000,
+};
+
 /** Connections that came at once do not leave at once. */
 const MAX_AGE_SPREAD = 0.1;
-/** What is under way at that age may end by itself. */
-const MAX_AGE_GRACE_MS = 10_000;
-const KEEPALIVE_MS = 30_000;
-const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 export class ServedConnection {
   readonly #session: ServerHttp2Session;
+  readonly #limits: ConnectionLimits;
   readonly #keepalive: NodeJS.Timeout;
   readonly #age: NodeJS.Timeout;
   #unanswered: NodeJS.Timeout | undefined;
   #end: NodeJS.Timeout | undefined;
 
-  constructor(session: ServerHttp2Session) {
+  constructor(session: ServerHttp2Session, limits: ConnectionLimits) {
     this.#session = session;
-    this.#keepalive = setInterval(() => this.#ping(), KEEPALIVE_MS);
+    this.#limits = limits;
+    this.#keepalive = setInterval(() => this.#ping(), limits.keepaliveMs);
     const spread = 1 + (2 * Math.random() - 1) * MAX_AGE_SPREAD;
-    this.#age = setTimeout(() => this.retire(MAX_AGE_GRACE_MS), MAX_AGE_MS * spread);
+    this.#age = setTimeout(() => this.retire(limits.graceMs), limits.maxAgeMs * spread);
     for (const timer of [this.#keepalive, this.#age]) timer.unref();
     session.once("close", () => this.#stop());
   }
@@ -35,7 +49,7 @@ export class ServedConnection {
 
   #ping(): void {
     if (this.#session.destroyed || this.#unanswered !== undefined) return;
-    this.#unanswered = setTimeout(() => this.#session.destroy(), KEEPALIVE_TIMEOUT_MS);
+    this.#unanswered = setTimeout(() => this.#session.destroy(), this.#limits.keepaliveTimeoutMs);
     this.#unanswered.unref();
     this.#session.ping(() => {
       clearTimeout(this.#unanswered);

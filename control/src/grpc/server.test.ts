@@ -7,8 +7,10 @@ import * as grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { eventually } from "#lib/eventually.ts";
 import { TestCa } from "../../../test/helpers/pki.ts";
+import { TcpSwitch } from "../../../test/helpers/tcp-switch.ts";
 import { deflatePiece, storedPiece, zlibStream } from "../xds/joined-deflate.ts";
 import type { GrpcCall } from "./call.ts";
+import { CONNECTION_LIMITS, type ConnectionLimits } from "./connection.ts";
 import { GrpcServer } from "./server.ts";
 import { GRPC_STATUS } from "./status.ts";
 
@@ -25,8 +27,16 @@ let calls: GrpcCall[];
 
 beforeEach(async () => {
   ca = await TestCa.create();
-  const { chain, key } = await ca.issue("", { uris: [], dnsNames: ["localhost"] });
   calls = [];
+  await listen();
+});
+afterEach(async () => {
+  client.close();
+  await server.close();
+});
+
+async function listen(connections: ConnectionLimits = CONNECTION_LIMITS): Promise<void> {
+  const { chain, key } = await ca.issue("", { uris: [], dnsNames: ["localhost"] });
   server = new GrpcServer({
     context: { cert: chain, key },
     methods: new Map([
@@ -39,16 +49,25 @@ beforeEach(async () => {
       ],
     ]),
     maxRequestBytes: MAX_REQUEST_BYTES,
+    connections,
   });
   port = await server.listen("127.0.0.1", 0);
-  client = new grpc.Client(`localhost:${port}`, grpc.credentials.createSsl(Buffer.from(ca.root)), {
+  connect(port);
+}
+
+function connect(to: number): void {
+  client = new grpc.Client(`localhost:${to}`, grpc.credentials.createSsl(Buffer.from(ca.root)), {
     "grpc.max_receive_message_length": -1,
+    "grpc.use_local_subchannel_pool": 1,
   });
-});
-afterEach(async () => {
+}
+
+/** Other limits than in use, for the test that asks for them. */
+async function relisten(limits: Partial<ConnectionLimits>): Promise<void> {
   client.close();
   await server.close();
-});
+  await listen({ ...CONNECTION_LIMITS, ...limits });
+}
 
 const text = (value: string) =>
   Buffer.from(toBinary(StringValueSchema, { $typeName: "google.protobuf.StringValue", value }));
@@ -166,4 +185,37 @@ it("lets what is under way end when it closes, and cuts what does not", async ()
   expect((await endOf(ending)).code).toBe(GRPC_STATUS.OK);
   await closed;
   expect((await endOf(lasting)).code).not.toBe(GRPC_STATUS.OK);
+});
+
+it("sends clients elsewhere when their connection is old: what is open has a grace, what is new another connection", async () => {
+  await relisten({ maxAgeMs: 300, graceMs: 300 });
+  serve = (call) => call.write({ parts: [Buffer.from("x")], deflated: false });
+  const old = talk();
+  await eventually("a message", () => old.received.length > 0);
+  expect((await endOf(old)).code).toBe(GRPC_STATUS.UNAVAILABLE);
+  const next = talk();
+  await eventually("a message", () => next.received.length > 0);
+  expect(new Set(calls.map(({ peer }) => peer)).size).toBe(2);
+});
+
+it("lets go of a client that is there no more, though nobody said so", async () => {
+  await relisten({ keepaliveMs: 200, keepaliveTimeoutMs: 200 });
+  const way = await TcpSwitch.start(port);
+  client.close();
+  connect(way.port);
+  try {
+    let ended = false;
+    serve = (call) => {
+      call.onClose(() => {
+        ended = true;
+      });
+      call.write({ parts: [Buffer.from("x")], deflated: false });
+    };
+    const one = talk();
+    await eventually("a message", () => one.received.length > 0);
+    way.hold();
+    await eventually("the end of the call", () => ended);
+  } finally {
+    await way.stop();
+  }
 });

@@ -6,7 +6,7 @@ import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHt
 import type { AddressInfo } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import { GrpcCall } from "./call.ts";
-import { ServedConnection } from "./connection.ts";
+import { CONNECTION_LIMITS, type ConnectionLimits, ServedConnection } from "./connection.ts";
 import { GRPC_STATUS } from "./status.ts";
 
 export interface GrpcServerOptions {
@@ -14,6 +14,7 @@ export interface GrpcServerOptions {
   /** What takes a call, by the path of its method. */
   readonly methods: ReadonlyMap<string, (call: GrpcCall) => void>;
   readonly maxRequestBytes: number;
+  readonly connections?: ConnectionLimits;
 }
 
 /** Streams per connection: one of discovery, and certificates asked for at the same time. */
@@ -69,7 +70,7 @@ export class GrpcServer {
   }
 
   #connected(session: ServerHttp2Session): void {
-    const connection = new ServedConnection(session);
+    const connection = new ServedConnection(session, this.#options.connections ?? CONNECTION_LIMITS);
     this.#connections.add(connection);
     session.once("close", () => this.#connections.delete(connection));
   }
