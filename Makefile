@@ -11,7 +11,7 @@ ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE_DIR := $(ROOT)/node_modules/node-linux-$(ARCH)
 CLANG := clang-19
 
-.PHONY: setup build proto bpf addon check manifests format test test-unit test-native test-system test-kernel h2spec cluster-up cluster-down cluster-test demo bench bench-control bench-waypoint fuzz cleanup clean
+.PHONY: setup build proto bpf addon addon-arm64 test-arm64 check manifests format test test-unit test-native test-system test-kernel h2spec cluster-up cluster-down cluster-test demo bench bench-control bench-waypoint fuzz cleanup clean
 
 # ---- set-up -----------------------------------------------------------------------------------------------------
 setup: build/stamp/apt build/stamp/npm
@@ -68,6 +68,14 @@ build/Release/weft.node: binding.gyp build/stamp/proto $(NATIVE_SOURCES) $(wildc
 	node-gyp --nodedir=$(NODE_DIR) configure --silent
 	$(MAKE) --no-print-directory -C build BUILDTYPE=Release -j2
 	@touch $@
+
+# The addon for arm64, on a machine of another kind.
+addon-arm64: build/stamp/proto $(BPF_SKELETONS) build/stamp/npm
+	$(MAKE) --no-print-directory -C native/cross
+# By qemu, which knows no BPF: what needs none of it.
+test-arm64: addon-arm64
+	$(MAKE) --no-print-directory -C native/cross app
+	$(VITEST) --project arm64 --outputFile.json=build/test/arm64.json
 
 # Types stripped and code compiled before the first start, which would otherwise keep some 20 MB for having done it.
 build/stamp/compile-cache: $(wildcard agent/src/*.ts agent/src/*/*.ts waypoint/src/*.ts waypoint/src/*/*.ts lib/src/*.ts lib/src/*/*.ts) build/stamp/proto build/stamp/npm

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the demo need on Debian 12; with `cluster`, what `make cluster-up` needs as well. Does nothing when
-# all of it is there.
+# Installs what building, testing and the demo need on Debian 12; with `cluster`, what `make cluster-up` needs as well; with `arm64`,
+# what `make addon-arm64` needs beside them. Does nothing when all of it is there.
 set -euo pipefail
 
 packages=(
@@ -14,7 +14,12 @@ packages=(
   # runtimes whose HTTP stacks the express tests use
   nginx-light nghttp2-server golang-go default-jdk-headless
 )
-[ "${1:-}" != cluster ] || packages+=(containerd runc containernetworking-plugins conntrack buildah debootstrap openssl)
+case ${1:-} in
+  cluster) packages+=(containerd runc containernetworking-plugins conntrack buildah debootstrap openssl) ;;
+  # Only compilers, so that the image's build does not get test programs.
+  arm64) packages=(g++-aarch64-linux-gnu mmdebstrap) ;;
+  arm64-test) packages=(qemu-user-static) ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

@@ -45,7 +45,7 @@ case $1 in
     (cd "$context" && PATH=$root/node_modules/.bin:$PATH npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null &&
       cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node && rm -rf ../node-linux-*/{include,share})
     sed -e '/^# ---- build/,/^# ---- runtime/d' -e 's#COPY --from=build /weft/#COPY #' "$root/Dockerfile" > "$context/Dockerfile"
-    build bud --quiet --isolation chroot --build-arg DEBIAN_IMAGE=localhost/debian:12-slim --tag docker.io/library/weft:test "$context" > /dev/null
+    build bud --quiet --isolation chroot --build-arg BUILD_IMAGE=localhost/debian:12-slim --build-arg DEBIAN_IMAGE=localhost/debian:12-slim --tag docker.io/library/weft:test "$context" > /dev/null
     save docker.io/library/weft:test weft
     ;;
   *) single "$1" ;;

@@ -43,7 +43,7 @@ export class LoggedProcess {
       throw new Error(`the process ended with ${code}: ${this.#stderr}`);
     });
     ended.catch(() => undefined);
-    const line = eventually("the start", () => this.line("started"), 20_000).catch((error: unknown) => {
+    const line = eventually("the start", () => this.line("started"), 60_000).catch((error: unknown) => {
       child.kill("SIGKILL");
       throw new Error(`the process did not start: ${this.#stderr}`, { cause: error });
     });

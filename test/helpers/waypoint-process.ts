@@ -7,8 +7,8 @@ const BIN = fileURLToPath(new URL("../../waypoint/bin/weft-waypoint", import.met
 
 export class WaypointProcess extends LoggedProcess {
   /** Resolves when its HTTP servers are bound. */
-  static async start(env: Readonly<Record<string, string>>): Promise<WaypointProcess> {
-    const child = spawn(BIN, ["proxy", "waypoint", "--proxyLogLevel=warning"], {
+  static async start(env: Readonly<Record<string, string>>, bin = BIN): Promise<WaypointProcess> {
+    const child = spawn(bin, ["proxy", "waypoint", "--proxyLogLevel=warning"], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...PROCESS_ENV, HBONE_ADDR: "127.0.0.1:0", XDS_ADDRESS: "", CA_ADDRESS: "", WEFT_LOOPS: "2", ...env },
     });
