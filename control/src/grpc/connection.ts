@@ -49,7 +49,9 @@ export class ServedConnection {
 
   #ping(): void {
     if (this.#session.destroyed || this.#unanswered !== undefined) return;
-    this.#unanswered = setTimeout(() => this.#session.destroy(), this.#limits.keepaliveTimeoutMs);
+    // When we were busy all the time, the answer may be there and not read yet: it is before an immediate runs.
+    const late = () => setImmediate(() => this.#unanswered !== undefined && this.#session.destroy());
+    this.#unanswered = setTimeout(late, this.#limits.keepaliveTimeoutMs);
     this.#unanswered.unref();
     this.#session.ping(() => {
       clearTimeout(this.#unanswered);

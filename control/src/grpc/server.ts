@@ -19,7 +19,8 @@ export interface GrpcServerOptions {
 
 /** Streams per connection: one of discovery, and certificates asked for at the same time. */
 const MAX_STREAMS = 100;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** After a restart all agents shake hands at once, and each brings a megabyte of what it knows. */
+const HANDSHAKE_TIMEOUT_MS = 60_000;
 /** Of one connection, in megabytes: more than the largest answer that a client takes at once. */
 const MAX_SESSION_MB = 256;
 const CLOSE_GRACE_MS = 3_000;
