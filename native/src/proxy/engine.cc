@@ -74,9 +74,14 @@ Status Engine::AddPod(PodConfig config) {
 }
 
 void Engine::RemovePod(PodId id) {
-  if (pods_.erase(id) == 0) return;
+  const auto found = pods_.find(id);
+  if (found == pods_.end()) return;
+  const std::shared_ptr<PodShared> pod = std::move(found->second);
+  pods_.erase(found);
   policies_.RemovePod(id);
   OnEachLoop([id](Worker& worker) { worker.RemovePod(id); });
+  // What the loops have of the pod lives to the end of their turn; until then the kernel would still take connections.
+  pod->CloseListeners();
 }
 
 std::array<uint16_t, 3> Engine::Ports(PodId id) const {
@@ -176,11 +181,7 @@ void Engine::Drain(uint64_t deadline_ms, std::function<void()> done) {
   if (closed_ || drain_.started()) return done();
   OnEachLoop([](Worker& worker) { worker.Drain(); });
   // No loop watches them any more; closed, so that peers are refused at once and not left in a backlog.
-  for (auto& [_, pod] : pods_) {
-    pod->outbound.Reset();
-    pod->inbound_plaintext.Reset();
-    pod->inbound_hbone.Reset();
-  }
+  for (auto& [_, pod] : pods_) pod->CloseListeners();
   const auto idle = [this] {
     std::atomic<uint64_t> open = 0;
     OnEachLoop([&](Worker& worker) { open += worker.open_connections() + worker.open_tunnels(); });

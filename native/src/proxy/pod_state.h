@@ -37,6 +37,13 @@ struct PodShared {
   std::atomic<uint32_t> connections{0};
   PeerCensus peers;  // of established tunnels
 
+  // To be called when no loop listens any more.
+  void CloseListeners() {
+    outbound.Reset();
+    inbound_plaintext.Reset();
+    inbound_hbone.Reset();
+  }
+
   // True the first time that any loop asks for `destination`, until it is answered.
   bool AskOnce(const SocketAddress& destination) {
     std::lock_guard lock(mutex);
