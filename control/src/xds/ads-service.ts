@@ -146,7 +146,8 @@ export class AdsService {
       const opened = await this.#session(call, identity, waiting[0] as DeltaDiscoveryRequest, () => ended);
       if (opened === undefined) return;
       session = opened;
-      for (const request of waiting) session.receive(request);
+      // Taken out: a first request with the versions of a large mesh is megabytes, and the stream lives for long.
+      for (const request of waiting.splice(0)) session.receive(request);
     };
     const receive = (identity: CallerIdentity, request: DeltaDiscoveryRequest) => {
       if (ended) return;
