@@ -86,7 +86,7 @@ export interface ControlDependencies {
 }
 
 /** One turn of the event loop for deriving: a change of the whole mesh takes as many turns as it needs. */
-const FLUSH_BUDGET_MS = 50;
+const FLUSH_BUDGET_MS = 30;
 
 /** Resolves when agents can connect: everything is loaded and the ports are bound. */
 export async function startControl(config: ControlConfig, dependencies: ControlDependencies): Promise<Control> {
