@@ -22,7 +22,7 @@ const run = promisify(execFile);
 export interface Program {
   readonly argv: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly core: number;
+  readonly cores: readonly number[];
   /** Listens when it is ready. */
   readonly port: number;
 }
@@ -32,9 +32,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Starts a program on its core; resolves when its port takes connections, rejects with its last words when it ends. */
-export async function start({ argv, env, core, port }: Program): Promise<Running> {
-  const child = spawn("taskset", ["-c", String(core), ...argv], {
+/** Starts a program on its cores; resolves when its port takes connections, rejects with its last words when it ends. */
+export async function start({ argv, env, cores, port }: Program): Promise<Running> {
+  const child = spawn("taskset", ["-c", cores.join(","), ...argv], {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

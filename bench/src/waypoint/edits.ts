@@ -17,7 +17,7 @@ import { TestCa } from "../../../test/helpers/pki.ts";
 import { type Figure, type FigureName, figure } from "../aims.ts";
 import type { Rounds } from "../rounds.ts";
 import { median } from "../stats.ts";
-import { PROXY_CORE, type Program, type Running, start } from "./bed.ts";
+import { LOAD_CORE, PROXY_CORE, type Program, type Running, start } from "./bed.ts";
 import { pacedP99, type Target } from "./load.ts";
 import { portOf, routePath, SCENARIOS, type Scenario, UPSTREAM_PORTS } from "./scenarios.ts";
 import { upstreams } from "./servers.ts";
@@ -27,7 +27,10 @@ const ROUTES = 5_000;
 const ROUTES_PER_GROUP = 64;
 const REQUESTS_PER_SECOND = 20_000;
 const EDITS_PER_SECOND = 10;
+/** Of edits for every one that a round has the time for: loads take a moment to begin and to end. */
+const SPARE = 2;
 const CLUSTER = "http1";
+const LISTENER = "edited";
 
 export interface EditResults {
   /** Milliseconds that 99 of 100 requests stay below. */
@@ -54,7 +57,8 @@ export async function measureEdits(rounds: Rounds, progress: (text: string) => v
     for (let round = 0; round < rounds.count; round++) {
       progress(`waypoint, ${ROUTES} routes at ${REQUESTS_PER_SECOND} requests/s: without edits, and with`);
       samples.still.push(await pacedP99(target, REQUESTS_PER_SECOND, rounds.seconds));
-      const editing = setInterval(() => program.edit(), 1000 / EDITS_PER_SECOND);
+      const edits = program.edits(rounds.seconds * EDITS_PER_SECOND * SPARE);
+      const editing = setInterval(() => program.tell(edits.shift()), 1000 / EDITS_PER_SECOND);
       try {
         samples.edited.push(await pacedP99(target, REQUESTS_PER_SECOND, rounds.seconds));
       } finally {
@@ -71,6 +75,14 @@ export async function measureEdits(rounds: Rounds, progress: (text: string) => v
 
 export function editFigures({ still, edited }: EditResults): Partial<Record<FigureName, Figure>> {
   return { "waypoint.edit_p99_ratio": figure("waypoint.edit_p99_ratio", edited / still) };
+}
+
+/** What is sent of one edit. */
+interface Edit {
+  readonly group: { readonly name: string; readonly bytes: Uint8Array };
+  readonly listener: Uint8Array;
+  /** The group that this one is in the place of. */
+  readonly before: string;
 }
 
 /** What a control plane sends of 5,000 routes, and of an edit of one. */
@@ -90,32 +102,36 @@ class EditedProgram {
       CLUSTER,
       toBinary(EndpointsSchema, create(EndpointsSchema, { cluster: CLUSTER, endpoints })),
     );
-    for (let first = 0; first < ROUTES; first += ROUTES_PER_GROUP) this.#groups.push(this.#group(first, 0));
-    this.#listen();
+    for (let first = 0; first < ROUTES; first += ROUTES_PER_GROUP) {
+      const { name, bytes } = group(first, 0);
+      this.#groups.push(name);
+      this.#set("RouteGroup", name, bytes);
+    }
+    this.#set("Listener", LISTENER, this.#listener());
   }
 
-  edit(): void {
-    this.#edits++;
-    const at = this.#edits % this.#groups.length;
-    const before = this.#groups[at];
-    this.#groups[at] = this.#group(at * ROUTES_PER_GROUP, this.#edits);
-    this.#listen();
-    if (before !== undefined) this.#control.remove(`${L7_TYPE_PREFIX}RouteGroup`, before);
+  /** The next ones, made before they are told: making them is the control plane's work, and has no core of its own here. */
+  edits(count: number): Edit[] {
+    return Array.from({ length: count }, () => {
+      this.#edits++;
+      const at = this.#edits % this.#groups.length;
+      const before = this.#groups[at] as string;
+      const made = group(at * ROUTES_PER_GROUP, this.#edits);
+      this.#groups[at] = made.name;
+      return { group: made, listener: this.#listener(), before };
+    });
   }
 
-  #group(first: number, edition: number): string {
-    const name = `${first}-${edition}`;
-    const routes = Array.from({ length: Math.min(ROUTES_PER_GROUP, ROUTES - first) }, (_, index) =>
-      // An edit that requests do not notice: how long they may take.
-      route(first + index, index === 0 ? 60_000 + edition : 60_000),
-    );
-    this.#set("RouteGroup", name, toBinary(RouteGroupSchema, create(RouteGroupSchema, { name, routes })));
-    return name;
+  tell(edit: Edit | undefined): void {
+    if (edit === undefined) throw new RangeError("the load runs on when there are no more edits");
+    this.#set("RouteGroup", edit.group.name, edit.group.bytes);
+    this.#set("Listener", LISTENER, edit.listener);
+    this.#control.remove(`${L7_TYPE_PREFIX}RouteGroup`, edit.before);
   }
 
-  #listen(): void {
+  #listener(): Uint8Array {
     const listener = create(ListenerSchema, {
-      name: "edited",
+      name: LISTENER,
       address: "127.0.0.1",
       port: this.#port,
       chain: {
@@ -123,12 +139,21 @@ class EditedProgram {
         http: { hosts: [{ name: "all", domains: ["*"], routeGroups: this.#groups }] },
       },
     });
-    this.#set("Listener", "edited", toBinary(ListenerSchema, listener));
+    return toBinary(ListenerSchema, listener);
   }
 
   #set(type: "Cluster" | "Endpoints" | "Listener" | "RouteGroup", name: string, bytes: Uint8Array): void {
     this.#control.setRaw(`${L7_TYPE_PREFIX}${type}` satisfies L7TypeUrl, name, bytes);
   }
+}
+
+function group(first: number, edition: number): Edit["group"] {
+  const name = `${first}-${edition}`;
+  const routes = Array.from({ length: Math.min(ROUTES_PER_GROUP, ROUTES - first) }, (_, index) =>
+    // An edit that requests do not notice: how long they may take.
+    route(first + index, index === 0 ? 60_000 + edition : 60_000),
+  );
+  return { name, bytes: toBinary(RouteGroupSchema, create(RouteGroupSchema, { name, routes })) };
 }
 
 function route(index: number, timeoutMs: number): MessageInitShape<typeof RouteSchema> {
@@ -155,7 +180,8 @@ function process(folder: string, control: FakeControl, port: number): Program {
       READINESS_ADDR: "127.0.0.1:0",
       WEFT_LOOPS: "1",
     },
-    core: PROXY_CORE,
+    // What is no request has a core beside the one loop, as in any pod that is given more than one.
+    cores: [LOAD_CORE, PROXY_CORE],
     port,
   };
 }

@@ -25,7 +25,7 @@ export function envoy(credentials: Credentials): Program {
   const flags = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"];
   return {
     argv: [envoyPath(), "--config-yaml", JSON.stringify(config), ...flags],
-    core: PROXY_CORE,
+    cores: [PROXY_CORE],
     port: portOf("envoy", scenarios.at(-1) as Scenario),
   };
 }

@@ -17,8 +17,8 @@ export function upstreams(folder: string): readonly Program[] {
   const spare = [String(SPARE_PORTS.echo), String(SPARE_PORTS.stop)];
   const trailer = ["--echo-upload", "--trailer", "grpc-status:0"];
   return [
-    { argv: [PEER, "serve", String(http1), ...spare], core: LOAD_CORE, port: http1 },
-    { argv: ["nghttpd", "--no-tls", "-d", folder, ...trailer, String(http2)], core: LOAD_CORE, port: http2 },
+    { argv: [PEER, "serve", String(http1), ...spare], cores: [LOAD_CORE], port: http1 },
+    { argv: ["nghttpd", "--no-tls", "-d", folder, ...trailer, String(http2)], cores: [LOAD_CORE], port: http2 },
   ];
 }
 
@@ -40,7 +40,7 @@ ${scenarios.map((scenario) => nginxServer(scenario, credentials)).join("\n")}
 }
 `,
   );
-  return { argv: ["nginx", "-c", path], core: PROXY_CORE, port: portOf("nginx", scenarios.at(-1) as Scenario) };
+  return { argv: ["nginx", "-c", path], cores: [PROXY_CORE], port: portOf("nginx", scenarios.at(-1) as Scenario) };
 }
 
 function nginxServer(scenario: Scenario, { certificateFile, keyFile }: Credentials): string {
@@ -90,12 +90,12 @@ ${frontends.join("\n")}
 `,
   );
   const port = portOf("haproxy", scenarios.at(-1) as Scenario);
-  return { argv: ["haproxy", "-db", "-f", path], core: PROXY_CORE, port };
+  return { argv: ["haproxy", "-db", "-f", path], cores: [PROXY_CORE], port };
 }
 
 export function nodeProxy(): Program {
   const [scenario] = scenariosOf("node") as [Scenario];
   const port = portOf("node", scenario);
   const argv = [process.execPath, NODE_PROXY, String(port), String(UPSTREAM_PORTS.http1)];
-  return { argv, core: PROXY_CORE, port };
+  return { argv, cores: [PROXY_CORE], port };
 }

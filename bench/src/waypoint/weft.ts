@@ -33,7 +33,7 @@ export function weft(folder: string, credentials: Credentials): Program {
       READINESS_ADDR: "127.0.0.1:0",
       WEFT_LOOPS: "1",
     },
-    core: PROXY_CORE,
+    cores: [PROXY_CORE],
     port: portOf("weft", scenarios.at(-1) as Scenario),
   };
 }
