@@ -91,11 +91,12 @@ describe("weft installs", () => {
     expect(first.code).toBe(130);
     const half = await attempt(["verify", "--image", IMAGE]);
     expect(half.code).toBe(1);
-    expect(half.stdout).toMatch(/^✘ \S.* is missing$/m);
+    // A fast machine has made every object before it hears of the interruption; what is never done by then is waiting.
+    expect(half.stdout).toMatch(/^✘ \S.* (is missing|pods are up to date and available)$/m);
     expect(half.stderr).toBe("weft install puts it right\n");
     const again = await weft("install", "--image", IMAGE);
     expect(again).toMatch(/ServiceAccount \S+: unchanged\n/);
-    expect(again).toContain("DaemonSet istio-system/weft-agent: created\n");
+    expect(again).toMatch(/^DaemonSet istio-system\/weft-agent: (created|unchanged)$/m);
     expect(again).toContain("✔ Weft is installed; label a namespace with istio.io/dataplane-mode=ambient\n");
     expect(await weft("verify", "--image", IMAGE)).toBe("✔ everything is there and runs\n");
   });
