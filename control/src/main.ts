@@ -1,4 +1,5 @@
 /** Entry of `weft-control`. */
+import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { EnvError } from "#lib/env.ts";
 import { KubeClient } from "#lib/kube/client.ts";
@@ -8,6 +9,12 @@ import { BrokenSecretError } from "./ca/root-keeper.ts";
 import { controlConfig } from "./config.ts";
 import { ListenError } from "./http-server.ts";
 
+const USAGE = `usage: weft-control
+
+Runs the control plane until SIGTERM. Configured by environment variables.
+`;
+/** What the operator can mend. */
+const OPERATORS_ERRORS = [EnvError, KubeAccessError, ListenError, BrokenSecretError];
 /** After this the process ends even if something does not let go. */
 const STOP_LIMIT_MS = 10_000;
 
@@ -15,6 +22,11 @@ const stopRequested = new AbortController();
 for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stopRequested.abort(name));
 
 try {
+  const { values } = parseArgs({ options: { help: { type: "boolean", short: "h" } } });
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    process.exit(0);
+  }
   const config = controlConfig(process.env);
   const log = pino({
     level: config.logLevel,
@@ -40,8 +52,13 @@ try {
 } catch (error) {
   if (stopRequested.signal.aborted) process.exit(0);
   // What the operator can mend takes one line; anything else is a fault of ours.
-  const known = [EnvError, KubeAccessError, ListenError, BrokenSecretError].some((type) => error instanceof type);
+  const known = isOfArguments(error) || OPERATORS_ERRORS.some((type) => error instanceof type);
   const text = error instanceof Error ? (known ? error.message : error.stack) : String(error);
   process.stderr.write(`weft-control: ${text}\n`);
   process.exit(1);
+}
+
+/** Of `parseArgs`. */
+function isOfArguments(error: unknown): boolean {
+  return error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS_");
 }
