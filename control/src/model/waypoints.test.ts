@@ -1,24 +1,15 @@
 import { describe, expect, it } from "vitest";
+import { MESH_SETTINGS } from "../../../test/helpers/mesh-settings.ts";
 import { gatewayFacts } from "./gateway.ts";
 import { MeshModel } from "./mesh-model.ts";
 import { scopeFacts } from "./scope.ts";
 import { waypointWishes, weightedWaypoints } from "./waypoints.ts";
 
-const SETTINGS = {
-  clusterId: "Kubernetes",
-  trustDomain: "cluster.local",
-  clusterDomain: "cluster.local",
-  rootNamespace: "istio-system",
-  dryRunPolicies: false,
-  servicesSelectWorkloadEntries: true,
-  waypointClasses: new Map([["weft-waypoint", "istio.io/mesh-controller"]]),
-  autoAllowWaypoint: false,
-};
 const LABELS = { "istio.io/use-waypoint": "main", "istio.io/use-waypoint-canary": "canary" };
 const weight = (text: string) => ({ "istio.io/use-waypoint-canary-weight": text });
 
 function mesh(...gateways: [name: string, more?: { namespace?: string; from?: string }][]): MeshModel {
-  const model = new MeshModel(SETTINGS);
+  const model = new MeshModel(MESH_SETTINGS);
   for (const [name, { namespace = "shop", from = "Same" } = {}] of gateways) {
     const allowedRoutes = { namespaces: { from } };
     const listeners = [{ name: "mesh", port: 15008, protocol: "HBONE", allowedRoutes }];

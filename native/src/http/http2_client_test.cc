@@ -5,13 +5,12 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "h2_frames.h"
 #include "http/codec.h"
+#include "loop_test.h"
 #include "memory_stream.h"
-#include "on_loop.h"
 
 namespace weft::http {
 namespace {
@@ -57,24 +56,17 @@ struct Asked final : ClientStream::Handler {
   Texts heard;
 };
 
-class Http2ClientTest : public testing::Test, public ClientConnection::Owner {
+class Http2ClientTest : public test::LoopTest, public ClientConnection::Owner {
  protected:
-  Http2ClientTest() : loop_(std::move(*EpollLoop::Create())), context_(*loop_) {}
   void SetUp() override {
-    runner_ = std::thread([this] { loop_->Run(); });
+    LoopTest::SetUp();
     Restart();
   }
   void TearDown() override {
     End();
-    loop_->Stop();
-    runner_.join();
+    LoopTest::TearDown();
   }
 
-  // On the loop's thread, where everything of a connection is, and what follows from it there.
-  void On(const std::function<void()>& run) {
-    test::OnLoop(*loop_, run);
-    for (int i = 0; i < 2; ++i) test::OnLoop(*loop_, [] {});
-  }
   // A connection whose server has said its settings.
   void Restart(const std::string& settings = "") {
     End();
@@ -127,9 +119,6 @@ class Http2ClientTest : public testing::Test, public ClientConnection::Owner {
   void OnCapacityChanged(ClientConnection&) override {}
   void OnConnectionDown(ClientConnection&, StreamEnd, std::string_view) override { down_ = true; }
 
-  std::unique_ptr<EpollLoop> loop_;
-  LoopContext context_;
-  std::thread runner_;
   ClientLimits limits_;
   MemoryStream* stream_ = nullptr;
   std::unique_ptr<ClientConnection> client_;

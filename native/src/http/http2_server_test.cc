@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "h2_frames.h"
 #include "http/codec.h"
+#include "loop_test.h"
 #include "memory_stream.h"
 #include "on_loop.h"
 
@@ -38,24 +38,17 @@ std::string Post(uint32_t stream) { return Frame(h2::kHeaders, h2::kEndHeaders, 
 std::string Closed(StreamError error) { return "closed " + std::to_string(int(error)); }
 
 // An application that answers nothing by itself, and writes down what it hears.
-class Http2ServerTest : public testing::Test, public ServerConnection::Owner, public ServerStream::Handler {
+class Http2ServerTest : public test::LoopTest, public ServerConnection::Owner, public ServerStream::Handler {
  protected:
-  Http2ServerTest() : loop_(std::move(*EpollLoop::Create())), context_(*loop_) {}
   void SetUp() override {
-    runner_ = std::thread([this] { loop_->Run(); });
+    LoopTest::SetUp();
     Restart();
   }
   void TearDown() override {
     End();
-    loop_->Stop();
-    runner_.join();
+    LoopTest::TearDown();
   }
 
-  // On the loop's thread, where everything of a connection is, and what follows from it there.
-  void On(const std::function<void()>& run) {
-    test::OnLoop(*loop_, run);
-    for (int i = 0; i < 2; ++i) test::OnLoop(*loop_, [] {});
-  }
   void Restart() {
     End();
     On([this] {
@@ -114,9 +107,6 @@ class Http2ServerTest : public testing::Test, public ServerConnection::Owner, pu
     stream.SendHead(head, end);
   }
 
-  std::unique_ptr<EpollLoop> loop_;
-  LoopContext context_;
-  std::thread runner_;
   ServerLimits limits_;
   MemoryStream* stream_ = nullptr;
   std::unique_ptr<ServerConnection> server_;
